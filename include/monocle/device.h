@@ -1,0 +1,81 @@
+/* Devices: what there is, which one to take, and memory on it. A device and everything made from it belong to one
+ * thread at a time; different devices may run in different threads. */
+#ifndef MONOCLE_DEVICE_H
+#define MONOCLE_DEVICE_H
+#include <monocle/status.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mcl_device mcl_device;
+typedef struct mcl_buffer mcl_buffer; /* bytes on one device */
+
+typedef enum mcl_device_type { MCL_DEVICE_NATIVE, MCL_DEVICE_CPU, MCL_DEVICE_GPU, MCL_DEVICE_ACCELERATOR } mcl_device_type;
+
+/* What a device says of itself. Strings are empty and numbers 0 where it does not say. */
+typedef struct mcl_device_info {
+    char selector[16]; /* "0:1" (platform:device), or "native" */
+    char platform[128], vendor[128], name[128], driver[128], version[128];
+    mcl_device_type type;
+    uint32_t compute_units, clock_mhz;
+    uint64_t memory, max_allocation, local_memory; /* bytes */
+    uint64_t cache_line, max_work_group, max_work_item[3];
+    uint32_t alignment;           /* bytes, of the start of a tensor in a buffer */
+    uint32_t sub_group_sizes[8];  /* as reported; 0 ends the list */
+    bool fp16, fp64, unified_memory;
+    char extensions[4096];
+} mcl_device_info;
+
+typedef struct mcl_device_options {
+    int threads;            /* for CPU devices, BLAS and decoders together; 0: all that the process may use */
+    const char *gemm;       /* "auto", "clblast", "own"; NULL: auto */
+    const char *variant;    /* force kernel variants by name, "reference" for instance; NULL: choose */
+    const char *kernels;    /* folder to read kernel sources from; NULL: MONOCLE_KERNELS, else the embedded ones */
+    bool profiling;         /* time every launch; see mcl_device_profile */
+    bool no_cache;          /* neither read nor write program binaries */
+} mcl_device_options;
+
+/* How often the device did what a training step must not do. Monotonic. */
+typedef struct mcl_device_counters {
+    uint64_t launches, bindings, allocations, waits; /* waits: the host blocked until the device had caught up */
+    uint64_t programs_built, programs_loaded;        /* compiled from source; taken from the cache */
+    uint64_t bytes_allocated, peak_bytes_allocated;
+} mcl_device_counters;
+
+/* One row of the profile: total time of all launches of one kernel. */
+typedef struct mcl_kernel_time { const char *kernel; uint64_t launches; double seconds; } mcl_kernel_time;
+
+/* All devices of all platforms, the native device last. *devices is freed with free(). Never empty. Platforms
+ * without devices are skipped; *notes (may be NULL, freed by the caller) says what was skipped and why. */
+MCL_API mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
+
+/* Opens a device. selector: "auto", "native", "gpu", "cpu", "P:D", or part of a device's or platform's name, any case;
+ * NULL: $MONOCLE_DEVICE, else "auto". auto takes the best GPU, else a CPU through OpenCL, else native.
+ * Returns MCL_ERROR_NOT_FOUND when nothing fits (the text lists what there is). Close it with mcl_device_close(). */
+MCL_API mcl_status mcl_device_open(const char *selector, const mcl_device_options *options, mcl_device **device, mcl_error *error);
+MCL_API void mcl_device_close(mcl_device *device); /* NULL does nothing; everything made from it must be gone */
+
+MCL_API const mcl_device_info *mcl_device_get_info(const mcl_device *device);
+MCL_API const char *mcl_device_reason(const mcl_device *device); /* why it was taken: "the only GPU", ... */
+MCL_API mcl_device_counters mcl_device_get_counters(const mcl_device *device);
+/* The first failure; every call after it returns the same status. status is 0 while all is well. */
+MCL_API const mcl_error *mcl_device_error(const mcl_device *device);
+/* Totals a kernel since opening, longest first, when profiling is on. *rows is freed with free(). Waits. */
+MCL_API mcl_status mcl_device_profile(mcl_device *device, mcl_kernel_time **rows, int *count);
+
+/* Memory. Contents are undefined after creation. bytes > 0. MCL_ERROR_MEMORY says how much was wanted and there is. */
+MCL_API mcl_status mcl_buffer_create(mcl_device *device, uint64_t bytes, mcl_buffer **buffer);
+MCL_API void mcl_buffer_destroy(mcl_buffer *buffer);
+/* Blocking copies between host and device; they wait for what was enqueued before. */
+MCL_API mcl_status mcl_buffer_write(mcl_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source);
+MCL_API mcl_status mcl_buffer_read(mcl_buffer *buffer, uint64_t offset, uint64_t bytes, void *target);
+MCL_API mcl_status mcl_device_finish(mcl_device *device);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,98 @@
+/* The device layer: memory, kernels, launches, fences and products, the same for every backend. It knows no operators.
+ * Everything enqueues on the device's one in-order queue and returns at once unless it says "waits". A failure is kept
+ * in device->error and every later call returns its status. */
+#ifndef MCL_DEVICE_H
+#define MCL_DEVICE_H
+#include "base/error.h"
+#include <monocle/device.h>
+
+typedef struct mcl__backend mcl__backend;
+typedef struct mcl__kernel mcl__kernel; /* a compiled entry point; owned by the device, shared */
+typedef struct mcl__launch mcl__launch; /* work with its arguments bound, replayed any number of times */
+typedef struct mcl__fence mcl__fence;   /* a point in the queue */
+
+struct mcl_device {
+    const mcl__backend *backend;
+    mcl_device_info info;
+    mcl_device_options options; /* strings owned by the device */
+    mcl_device_counters counters;
+    mcl_error error;
+    char reason[256];
+    int threads;                /* resolved budget */
+};
+
+/* Bytes of a buffer. offset is a multiple of info.alignment where it starts a tensor. */
+typedef struct mcl__view {
+    mcl_buffer *buffer;
+    uint64_t offset, bytes;
+} mcl__view;
+
+typedef enum mcl__arg_kind { MCL__ARG_VIEW, MCL__ARG_I32, MCL__ARG_F32, MCL__ARG_BLOB, MCL__ARG_LOCAL } mcl__arg_kind;
+
+/* One kernel argument. A blob is a struct passed by value (copied when bound); local is bytes of local memory. */
+typedef struct mcl__arg {
+    mcl__arg_kind kind;
+    union {
+        mcl__view view;
+        int32_t i32;
+        float f32;
+        struct { const void *data; size_t bytes; } blob;
+        size_t local;
+    } as;
+} mcl__arg;
+
+/* Which kernel: entry point `name` of kernels/<source>.cl, compiled with `constants` ("-DTILE=8 -DNV=2", may be NULL)
+ * and with `prelude` (generated source put before the file, may be NULL). Native looks up `name` only. */
+typedef struct mcl__kernel_key {
+    const char *source, *name, *constants, *prelude;
+} mcl__kernel_key;
+
+/* Row-major C (M,N) = alpha * op(A) * op(B) + beta * C, leading dimensions in elements, f32. */
+typedef struct mcl__gemm {
+    bool transpose_a, transpose_b;
+    int M, N, K, lda, ldb, ldc;
+    float alpha, beta;
+    mcl__view a, b, c;
+} mcl__gemm;
+
+/* Builds or loads; kept by the device and given back when asked again. MCL_ERROR_BUILD: the text has kernel, options, log. */
+mcl_status mcl__kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel);
+
+/* Bound work. `what` labels it in profiles and errors ("conv1 conv2d_fwd"); copied. local NULL: the backend chooses.
+ * Sizes in work-items; global is rounded up by the caller. The buffers outlive the launch. */
+mcl_status mcl__launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
+                              int dimensions, const size_t *global, const size_t *local, mcl__launch **launch);
+mcl_status mcl__launch_gemm(mcl_device *device, const char *what, const mcl__gemm *gemm, mcl__launch **launch);
+mcl_status mcl__launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target, mcl__launch **launch);
+mcl_status mcl__launch_fill(mcl_device *device, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch);
+mcl_status mcl__launch_run(mcl_device *device, mcl__launch *launch); /* enqueues */
+void mcl__launch_destroy(mcl_device *device, mcl__launch *launch);   /* NULL does nothing */
+
+/* Does the device serve products through a library (CLBlast verified, or CBLAS)? *why (static text) says why not. */
+bool mcl__gemm_available(mcl_device *device, const char **why);
+
+/* Enqueued transfers: the host memory must stay as it is until a fence recorded after them has passed. */
+mcl_status mcl__write_async(mcl_device *device, mcl__view target, const void *source);
+mcl_status mcl__read_async(mcl_device *device, mcl__view source, void *target);
+mcl_status mcl__fence_create(mcl_device *device, mcl__fence **fence);
+mcl_status mcl__fence_record(mcl_device *device, mcl__fence *fence); /* a fence may be recorded again and again */
+mcl_status mcl__fence_wait(mcl_device *device, mcl__fence *fence);   /* waits; never recorded: returns at once */
+void mcl__fence_destroy(mcl_device *device, mcl__fence *fence);
+
+/* Records the first failure in the device and returns status. */
+mcl_status mcl__device_fail(mcl_device *device, mcl_status status, const char *format, ...) MCL_PRINTF(3, 4);
+
+mcl_device *mcl__buffer_device(const mcl_buffer *buffer);
+uint64_t mcl__buffer_bytes(const mcl_buffer *buffer);
+
+/* Native kernels are registered from above before a native device is opened. A kernel gets its arguments in order. */
+typedef union mcl__native_arg {
+    void *pointer; /* a view's or a blob's first byte */
+    int32_t i32;
+    float f32;
+} mcl__native_arg;
+typedef void (*mcl__native_function)(const mcl__native_arg *args);
+typedef struct mcl__native_kernel { const char *name; mcl__native_function function; } mcl__native_kernel;
+void mcl__native_register(const mcl__native_kernel *kernels, int count);
+
+#endif
