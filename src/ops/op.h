@@ -191,6 +191,10 @@ typedef struct mcl__node_view {
     const int *inputs, *outputs;
     int input_count, output_count;
 } mcl__node_view;
+/* The node that made a tensor; false for parameters, constants and batches. */
+bool mcl__build_producer(const mcl__builder *builder, int tensor, mcl__op_kind *op, mcl__node_view *view);
+/* Records the builder's first failure: a gradient that cannot be built. */
+void mcl__build_fail(mcl__builder *builder, mcl_status status, const char *format, ...) MCL_PRINTF(3, 4);
 
 typedef struct mcl__op {
     const char *name;
