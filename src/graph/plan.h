@@ -1,0 +1,46 @@
+/* A plan: a graph lowered for the model's device, its memory placed, every launch bound, ready to be replayed. Running it
+ * allocates nothing, binds nothing and waits for nothing (but a full ring). */
+#ifndef MCL_GRAPH_PLAN_H
+#define MCL_GRAPH_PLAN_H
+#include "graph/graph.h"
+
+typedef struct mcl__plan mcl__plan;
+
+typedef struct mcl__plan_options {
+    bool no_fuse;          /* `fuse: off` */
+    bool no_share;         /* every tensor its own memory, for tests */
+    const char *variant;   /* force variants by name; NULL: the device's option, else choose */
+} mcl__plan_options;
+
+typedef struct mcl__plan_statistics {
+    int nodes, launches[MCL__SEGMENTS], derive_launches, products; /* products: served by a library */
+    uint64_t planned_bytes; /* peak of activations, gradients of activations and workspace, as placed */
+    uint64_t sum_bytes;     /* the same tensors and workspaces without sharing */
+    uint64_t derived_bytes, model_bytes, data_bytes;
+    double flops;           /* of one replay */
+} mcl__plan_statistics;
+
+/* Takes the graph (destroyed with the plan, or on failure). Touches every slab, so that too little memory shows here:
+ * MCL_ERROR_MEMORY says how much was wanted and how much there is. */
+mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options, mcl__plan **plan, mcl_error *error);
+void mcl__plan_destroy(mcl__plan *plan);
+
+/* Writes the step block through the ring (in queue order), then replays segments. Running UPDATE raises the model's generation;
+ * derived forms are remade before COMPUTE where they are older. */
+mcl_status mcl__plan_step(mcl__plan *plan, const mcl_step *step);
+mcl_status mcl__plan_run(mcl__plan *plan, mcl__segment segment);
+
+/* Where a kept or bound tensor is. */
+mcl__view mcl__plan_view(const mcl__plan *plan, int tensor);
+const mcl__graph *mcl__plan_graph(const mcl__plan *plan);
+mcl__plan_statistics mcl__plan_get_statistics(const mcl__plan *plan);
+
+/* Replays COMPUTE node by node (LOAD and the step block done before) and names the first node, in order, with a NaN or infinity
+ * in a floating-point output: *name (the plan's), *backward. *name NULL: none found. Waits; slow. */
+mcl_status mcl__plan_find_bad(mcl__plan *plan, const char **name, const char **op, bool *backward);
+
+/* The text of --explain: a line a node (name, operator, output shape, variant, launches, bytes, library products), then totals,
+ * peak memory, what a batch needs. Allocated with malloc. */
+char *mcl__plan_explain(const mcl__plan *plan);
+
+#endif
