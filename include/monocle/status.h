@@ -8,10 +8,10 @@ extern "C" {
 
 #if defined(__GNUC__)
 #define MCL_API __attribute__((visibility("default")))
-#define MCL_PRINTF(format, first) __attribute__((format(printf, format, first)))
+#define MCL_PRINTF(text, first) __attribute__((format(printf, text, first)))
 #else
 #define MCL_API
-#define MCL_PRINTF(format, first)
+#define MCL_PRINTF(text, first)
 #endif
 
 typedef enum mcl_status {

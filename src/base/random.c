@@ -1,0 +1,58 @@
+/* Random numbers on the host, drawn from the Philox words that kernels draw from too. */
+#include "base/random.h"
+#include <math.h>
+#include <philox.h>
+#include <string.h>
+#define XXH_STATIC_LINKING_ONLY /* for a state on the stack */
+#include <xxhash.h>
+
+uint32_t mcl__random_stream(const char *purpose, const char *path)
+{
+    XXH64_state_t state;
+    XXH64_reset(&state, 0);
+    XXH64_update(&state, purpose, strlen(purpose));
+    if (path) {
+        XXH64_update(&state, "/", 1);
+        XXH64_update(&state, path, strlen(path));
+    }
+    return (uint32_t)XXH64_digest(&state);
+}
+
+static mcl_philox4 draw_four(mcl__random random, uint32_t block)
+{
+    return mcl_philox((uint32_t)random.seed, (uint32_t)(random.seed >> 32), block, 0, random.t, random.stream);
+}
+
+uint32_t mcl__random_at(mcl__random random, uint32_t s) { return draw_four(random, s / 4).word[s % 4]; }
+
+void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t count, float *values)
+{
+    mcl_philox4 four = {{0}};
+    for (uint32_t i = 0; i < count; i++) {
+        if (i % 4 == 0) four = draw_four(random, i / 4);
+        values[i] = (float)(low + (high - low) * (double)MCL_RANDOM_UNIFORM(four.word[i % 4]));
+    }
+}
+
+void mcl__random_normals(mcl__random random, double mean, double deviation, uint32_t count, float *values)
+{
+    const double two_pi = 6.283185307179586476925;
+    mcl_philox4 four = {{0}};
+    for (uint32_t i = 0; i < count; i += 2) {
+        if (i % 4 == 0) four = draw_four(random, i / 4);
+        double radius = sqrt(-2 * log(((double)four.word[i % 4] + 1) * 0x1p-32));
+        double angle = two_pi * ((double)four.word[i % 4 + 1] * 0x1p-32);
+        values[i] = (float)(mean + deviation * (radius * cos(angle)));
+        if (i + 1 < count) values[i + 1] = (float)(mean + deviation * (radius * sin(angle)));
+    }
+}
+
+void mcl__random_shuffle(mcl__random random, int32_t *items, int32_t count)
+{
+    for (int32_t i = count - 1; i > 0; i--) {
+        uint32_t j = MCL_RANDOM_CHOICE(mcl__random_at(random, (uint32_t)i), i + 1);
+        int32_t kept = items[i];
+        items[i] = items[j];
+        items[j] = kept;
+    }
+}
