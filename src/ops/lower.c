@@ -1,0 +1,273 @@
+/* Lowering: picks the variant that serves a problem and collects the commands that it emits. Errors are sticky: after the
+ * first, emitters do nothing and mcl__lower reports it. Everything a command points to lives in the lowering's arena. */
+#include "ops/op.h"
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINEAR_LOCAL 256 /* work-items a group of a launch with one work-item an element */
+
+/* A piece of the arena; pieces are freed together. */
+typedef struct arena_piece {
+    struct arena_piece *next;
+    max_align_t data[];
+} arena_piece;
+
+struct mcl__lowering {
+    const mcl__problem *problem;
+    const mcl__capabilities *capabilities;
+    mcl__lowered *out;
+    mcl_error *error;
+    mcl_status status;
+    int derive; /* the derived tensor being made, or -1 */
+    int room;   /* allocated commands */
+};
+
+static void *arena_take(mcl__lowering *lowering, size_t bytes)
+{
+    if (lowering->status != MCL_OK) return NULL;
+    arena_piece *piece = malloc(sizeof *piece + bytes);
+    if (!piece) {
+        lowering->status = mcl__fail(lowering->error, MCL_ERROR_MEMORY, "no memory for a lowered operator");
+        return NULL;
+    }
+    piece->next = lowering->out->arena;
+    lowering->out->arena = piece;
+    return piece->data;
+}
+
+static void *arena_copy(mcl__lowering *lowering, const void *data, size_t bytes)
+{
+    void *copy = arena_take(lowering, bytes);
+    if (copy) memcpy(copy, data, bytes);
+    return copy;
+}
+
+static const char *arena_text(mcl__lowering *lowering, const char *text)
+{
+    return text ? arena_copy(lowering, text, strlen(text) + 1) : NULL;
+}
+
+static const char *arena_format(mcl__lowering *lowering, const char *format, va_list list)
+{
+    char text[1024];
+    if (!format) return NULL;
+    int length = vsnprintf(text, sizeof text, format, list);
+    assert(length >= 0 && length < (int)sizeof text);
+    return arena_copy(lowering, text, (size_t)length + 1);
+}
+
+/* The present command: the last one begun. */
+static mcl__command *present(mcl__lowering *lowering)
+{
+    assert(lowering->out->commands > 0);
+    return &lowering->out->command[lowering->out->commands - 1];
+}
+
+static mcl__command *append(mcl__lowering *lowering, mcl__command_kind kind)
+{
+    mcl__lowered *out = lowering->out;
+    if (lowering->status != MCL_OK) return NULL;
+    if (out->commands == lowering->room) {
+        int room = lowering->room ? 2 * lowering->room : 4;
+        mcl__command *command = realloc(out->command, (size_t)room * sizeof *command);
+        if (!command) {
+            lowering->status = mcl__fail(lowering->error, MCL_ERROR_MEMORY, "no memory for a lowered operator");
+            return NULL;
+        }
+        out->command = command;
+        lowering->room = room;
+    }
+    mcl__command *command = &out->command[out->commands++];
+    *command = (mcl__command){.kind = kind, .derive = lowering->derive};
+    return command;
+}
+
+mcl__operand mcl__lower_workspace(mcl__lowering *lowering, uint64_t bytes)
+{
+    mcl__lowered *out = lowering->out;
+    assert(bytes > 0 && out->workspaces < (int)(sizeof out->workspace / sizeof out->workspace[0]));
+    out->workspace[out->workspaces] = bytes;
+    return (mcl__operand){MCL__OPERAND_WORKSPACE, out->workspaces++, 0};
+}
+
+mcl__operand mcl__lower_derived(mcl__lowering *lowering, int input, uint64_t bytes, const char *form_format, ...)
+{
+    mcl__lowered *out = lowering->out;
+    assert(lowering->derive < 0 && bytes > 0 && out->deriveds < (int)(sizeof out->derived / sizeof out->derived[0]));
+    mcl__derived *derived = &out->derived[out->deriveds];
+    *derived = (mcl__derived){.input = input, .bytes = bytes};
+    va_list list;
+    va_start(list, form_format);
+    int length = vsnprintf(derived->form, sizeof derived->form, form_format, list);
+    va_end(list);
+    assert(length > 0 && length < (int)sizeof derived->form);
+    (void)length;
+    lowering->derive = out->deriveds++;
+    return (mcl__operand){MCL__OPERAND_DERIVED, lowering->derive, 0};
+}
+
+void mcl__lower_derived_end(mcl__lowering *lowering)
+{
+    assert(lowering->derive >= 0);
+    lowering->derive = -1;
+}
+
+void mcl__lower_kernel(mcl__lowering *lowering, const char *source, const char *name, const char *prelude,
+                       const char *constants_format, ...)
+{
+    va_list list;
+    va_start(list, constants_format);
+    mcl__kernel_key key = {.source = arena_text(lowering, source), .name = arena_text(lowering, name),
+                           .prelude = arena_text(lowering, prelude),
+                           .constants = arena_format(lowering, constants_format, list)};
+    va_end(list);
+    mcl__command *command = append(lowering, MCL__COMMAND_KERNEL);
+    if (command) command->key = key;
+}
+
+static void add_arg(mcl__lowering *lowering, mcl__command_arg arg)
+{
+    if (lowering->status != MCL_OK) return;
+    mcl__command *command = present(lowering);
+    assert(command->args < MCL__MAX_ARGS);
+    command->arg[command->args++] = arg;
+}
+
+void mcl__lower_arg(mcl__lowering *lowering, mcl__operand operand)
+{
+    add_arg(lowering, (mcl__command_arg){.kind = MCL__COMMAND_OPERAND, .operand = operand});
+}
+
+void mcl__lower_arg_i32(mcl__lowering *lowering, int32_t value)
+{
+    add_arg(lowering, (mcl__command_arg){.kind = MCL__COMMAND_I32, .i32 = value});
+}
+
+void mcl__lower_arg_blob(mcl__lowering *lowering, const void *data, size_t bytes)
+{
+    add_arg(lowering, (mcl__command_arg){.kind = MCL__COMMAND_BLOB, .blob = arena_copy(lowering, data, bytes), .blob_bytes = bytes});
+}
+
+void mcl__lower_arg_local(mcl__lowering *lowering, size_t bytes)
+{
+    assert(bytes <= INT32_MAX);
+    add_arg(lowering, (mcl__command_arg){.kind = MCL__COMMAND_LOCAL, .i32 = (int32_t)bytes});
+}
+
+void mcl__lower_sizes(mcl__lowering *lowering, int dimensions, const size_t *global, const size_t *local)
+{
+    if (lowering->status != MCL_OK) return;
+    mcl__command *command = present(lowering);
+    assert(dimensions >= 1 && dimensions <= 3);
+    command->dimensions = dimensions;
+    for (int i = 0; i < dimensions; i++) {
+        assert(!local || global[i] % local[i] == 0);
+        command->global[i] = global[i];
+        command->local[i] = local ? local[i] : 0;
+    }
+}
+
+void mcl__lower_linear(mcl__lowering *lowering, size_t items)
+{
+    size_t local = LINEAR_LOCAL, largest = (size_t)lowering->capabilities->max_work_group;
+    if (largest && local > largest) local = largest;
+    size_t global = (items + local - 1) / local * local;
+    mcl__lower_sizes(lowering, 1, &global, &local);
+}
+
+void mcl__lower_gemm(mcl__lowering *lowering, const mcl__gemm *gemm, mcl__operand a, mcl__operand b, mcl__operand c)
+{
+    mcl__command *command = append(lowering, MCL__COMMAND_GEMM);
+    if (!command) return;
+    command->gemm = *gemm;
+    command->gemm.a = command->gemm.b = command->gemm.c = (mcl__view){0};
+    mcl__lower_arg(lowering, a);
+    mcl__lower_arg(lowering, b);
+    mcl__lower_arg(lowering, c);
+}
+
+void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t bytes, uint32_t pattern)
+{
+    mcl__command *command = append(lowering, MCL__COMMAND_FILL);
+    if (!command) return;
+    command->bytes = bytes;
+    mcl__lower_arg(lowering, target);
+    mcl__lower_arg_i32(lowering, (int32_t)pattern);
+}
+
+static bool has_dropout(const mcl__epilogue *epilogue)
+{
+    for (int i = 0; i < epilogue->count; i++)
+        if (epilogue->code[i].code == MCL_EP_DROPOUT) return true;
+    return false;
+}
+
+void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first)
+{
+    const mcl__epilogue *epilogue = &problem->epilogue;
+    int count = epilogue->count - first, tensor = mcl__op_get(problem->op)->inputs, used = 0;
+    if (count <= 0) return;
+    for (int i = 0; i < first; i++) tensor += mcl__epilogue_tensors(&epilogue->code[i]);
+
+    mcl__lower_kernel(lowering, "map", "map", NULL, NULL);
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg(lowering, mcl__out(0));
+    for (int i = first; i < epilogue->count; i++)
+        for (int j = mcl__epilogue_tensors(&epilogue->code[i]); j > 0; j--, used++) mcl__lower_arg(lowering, mcl__in(tensor++));
+    assert(used <= MCL_MAP_TENSORS);
+    for (; used < MCL_MAP_TENSORS; used++) mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg(lowering, has_dropout(epilogue) ? mcl__in(problem->inputs - 1) : mcl__out(0));
+    mcl_map_args args = mcl__map_args(problem, first, count);
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__lower_linear(lowering, (size_t)args.elements);
+}
+
+const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering)
+{
+    return lowering->capabilities;
+}
+
+static bool applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    return !variant->applicable || variant->applicable(problem, capabilities);
+}
+
+static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
+{
+    const mcl__variant *variants = mcl__op_get(problem->op)->variants;
+    for (const mcl__variant *v = variants; force && v->name; v++)
+        if (!strcmp(v->name, force) && applies(v, problem, capabilities)) return v;
+    for (const mcl__variant *v = variants; v->name; v++)
+        if (applies(v, problem, capabilities)) return v;
+    return NULL;
+}
+
+mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
+                      mcl_error *error)
+{
+    *out = (mcl__lowered){0};
+    if (!mcl__op_get(problem->op)->variants) return MCL_OK;
+    out->variant = choose(problem, capabilities, force);
+    if (!out->variant)
+        return mcl__fail(error, MCL_ERROR_UNSUPPORTED, "no kernel variant of %s applies", mcl__op_get(problem->op)->name);
+    mcl__lowering lowering = {.problem = problem, .capabilities = capabilities, .out = out, .error = error, .derive = -1};
+    out->variant->lower(&lowering, problem);
+    assert(lowering.derive < 0);
+    if (lowering.status != MCL_OK) mcl__lowered_free(out);
+    return lowering.status;
+}
+
+void mcl__lowered_free(mcl__lowered *lowered)
+{
+    if (!lowered) return;
+    for (arena_piece *piece = lowered->arena; piece;) {
+        arena_piece *next = piece->next;
+        free(piece);
+        piece = next;
+    }
+    free(lowered->command);
+    *lowered = (mcl__lowered){0};
+}
