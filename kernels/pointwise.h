@@ -1,8 +1,8 @@
 /* The point-wise formulas, written once for kernels (OpenCL C 1.2, scalars and vectors) and native (C11, float).
  *
  * The macros take the type T of their values (float, float4, float16) and are expressions. Values are named more than
- * once, so they must be free of side effects; `act`, `code` and `alpha` are scalars, and constants where speed matters: the
- * chain of choices then folds away. NaN propagates through every activation. */
+ * once, so they must be free of side effects; `act`, `code` and `alpha` are scalars, and constants where speed matters:
+ * the chain of choices then folds away. NaN propagates through every activation. */
 #ifndef MCL_POINTWISE_H
 #define MCL_POINTWISE_H
 #include "args.h"
@@ -42,7 +42,8 @@
 #define MCL_DSIGMOID(T, v, y) ((v) * ((y) * (MCL_SPLAT(T, 1.0f) - (y))))
 #define MCL_DTANH(T, v, y) ((v) * (MCL_SPLAT(T, 1.0f) - (y) * (y)))
 
-/* v * activation'(x), from the activation's output y. At the kinks: relu'(0) = 0, relu6' = 0 at 0 and 6, leaky: alpha at 0. */
+/* v * activation'(x), from the activation's output y. At the kinks: relu'(0) = 0, relu6' = 0 at 0 and 6, leaky: alpha
+ * at 0. A product with a derivative of 0 is 0 even where v is not finite, as in PyTorch. */
 #define MCL_DACT(T, v, y, act, alpha)                                \
     ((act) == MCL_ACT_RELU         ? MCL_DRELU(T, v, y)              \
      : (act) == MCL_ACT_RELU6      ? MCL_DRELU6(T, v, y)             \
