@@ -3,6 +3,7 @@
 #ifndef MCL_DEVICE_BACKEND_H
 #define MCL_DEVICE_BACKEND_H
 #include "device/device.h"
+#include "device/probe.h"
 
 struct mcl_buffer {
     mcl_device *device;
@@ -11,6 +12,8 @@ struct mcl_buffer {
 
 struct mcl__backend {
     const char *name;
+    /* Called before the first list() of an opening, to pass options that a driver reads only once. May be NULL. */
+    void (*prepare)(const mcl_device_options *options);
     /* Appends this backend's devices to *devices (realloc'ed). notes: what was skipped and why, appended (malloc'ed text). */
     mcl_status (*list)(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
     /* Allocates the backend's device (whose first member is an mcl_device) for info->selector. */
@@ -38,6 +41,8 @@ struct mcl__backend {
     mcl_status (*fence_wait)(mcl_device *device, mcl__fence *fence);
     void (*fence_destroy)(mcl_device *device, mcl__fence *fence);
     mcl_status (*profile)(mcl_device *device, mcl_kernel_time **rows, int *count);
+    /* Fills the capabilities, extensions and quirks of an all-zero *out. May be NULL: plain C on the host. */
+    mcl_status (*probe)(mcl_device *device, mcl__probe *out);
 };
 
 extern const mcl__backend mcl__opencl_backend, mcl__native_backend;

@@ -1,0 +1,235 @@
+/* Launches: work with its arguments bound once, enqueued any number of times without touching memory of ours. */
+#include "device/opencl/opencl.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FILL_PIECE ((uint64_t)1 << 30)
+
+typedef struct kernel_work {
+    cl_kernel handle; /* of this launch alone: arguments live in it */
+    mcl__cl_program *program;
+    cl_uint dimensions;
+    size_t global[3], local[3];
+    bool has_local;
+} kernel_work;
+
+struct mcl__launch {
+    mcl_status (*run)(mcl_device *device, mcl__launch *launch);
+    char *what;
+    mcl__cl_label *label; /* NULL: not profiling */
+    union {
+        kernel_work kernel;
+        mcl__gemm gemm;
+        struct { mcl__view source, target; } copy;
+        struct { mcl__view target; uint64_t piece; uint32_t pattern; } fill;
+    } work;
+};
+
+static mcl_status make_launch(mcl_device *base, const char *what, mcl_status (*run)(mcl_device *, mcl__launch *), mcl__launch **launch)
+{
+    mcl__launch *made = calloc(1, sizeof *made);
+    if (!made) return MCL_ERROR_MEMORY;
+    made->run = run;
+    made->what = strdup(what);
+    if (mcl__cl(base)->profile) made->label = mcl__cl_profile_label(mcl__cl(base), what);
+    if (!made->what || (mcl__cl(base)->profile && !made->label)) {
+        free(made->what);
+        free(made);
+        return MCL_ERROR_MEMORY;
+    }
+    *launch = made;
+    return MCL_OK;
+}
+
+/* Hands the command's event to the profile. */
+static mcl_status enqueued(mcl_device *base, mcl__launch *launch, cl_event event)
+{
+    return launch->label ? mcl__cl_profile_add(base, launch->label, event) : MCL_OK;
+}
+
+static mcl_status region_of(mcl_device *base, const char *what, mcl__view view, cl_mem *memory)
+{
+    mcl__cl_buffer *buffer = (mcl__cl_buffer *)view.buffer;
+    *memory = buffer->memory;
+    if (view.offset == 0 && view.bytes == buffer->base.bytes) return MCL_OK;
+    for (mcl__cl_region *region = buffer->regions; region; region = region->next)
+        if (region->offset == view.offset && region->bytes == view.bytes) {
+            *memory = region->memory;
+            return MCL_OK;
+        }
+    if (view.offset % base->info.alignment != 0)
+        return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: a view starts at byte %" PRIu64 ", which the device's alignment of %u does not divide",
+                                what, view.offset, base->info.alignment);
+    mcl__cl_region *made = calloc(1, sizeof *made);
+    if (!made) return MCL_ERROR_MEMORY;
+    cl_int code;
+    cl_buffer_region piece = {(size_t)view.offset, (size_t)view.bytes};
+    made->memory = clCreateSubBuffer(buffer->memory, CL_MEM_READ_WRITE, CL_BUFFER_CREATE_TYPE_REGION, &piece, &code);
+    if (!made->memory) {
+        free(made);
+        return mcl__cl_fail(base, what, "clCreateSubBuffer", code);
+    }
+    made->offset = view.offset;
+    made->bytes = view.bytes;
+    made->next = buffer->regions;
+    buffer->regions = made;
+    *memory = made->memory;
+    return MCL_OK;
+}
+
+static mcl_status bind(mcl_device *base, const char *what, cl_kernel kernel, cl_uint index, const mcl__arg *arg)
+{
+    cl_mem memory;
+    size_t bytes = 0;
+    const void *value = NULL;
+    switch (arg->kind) {
+    case MCL__ARG_VIEW:
+        MCL_TRY(region_of(base, what, arg->as.view, &memory));
+        bytes = sizeof memory;
+        value = &memory;
+        break;
+    case MCL__ARG_I32: bytes = sizeof arg->as.i32; value = &arg->as.i32; break;
+    case MCL__ARG_F32: bytes = sizeof arg->as.f32; value = &arg->as.f32; break;
+    case MCL__ARG_BLOB: bytes = arg->as.blob.bytes; value = arg->as.blob.data; break;
+    case MCL__ARG_LOCAL: bytes = arg->as.local; break;
+    }
+    cl_int code = clSetKernelArg(kernel, index, bytes, value);
+    if (code == CL_SUCCESS) return MCL_OK;
+    char call[64];
+    snprintf(call, sizeof call, "clSetKernelArg of argument %u (%zu bytes)", index, bytes);
+    return mcl__cl_fail(base, what, call, code);
+}
+
+/* Group sizes that the kernel cannot have are told here rather than by a code at the enqueue. */
+static mcl_status check_group(mcl_device *base, const char *what, const mcl__kernel *kernel, const kernel_work *work)
+{
+    size_t items = 1;
+    for (cl_uint i = 0; i < work->dimensions; i++) {
+        size_t required = kernel->required_local[i];
+        if (required && required != work->local[i])
+            return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: kernel %s requires work-groups of %zux%zux%zu", what, kernel->name,
+                                    kernel->required_local[0], kernel->required_local[1], kernel->required_local[2]);
+        items *= work->local[i];
+    }
+    if (kernel->max_work_group && items > kernel->max_work_group)
+        return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: work-groups of %zu items; kernel %s takes at most %zu here", what, items,
+                                kernel->name, kernel->max_work_group);
+    return MCL_OK;
+}
+
+static mcl_status run_kernel(mcl_device *base, mcl__launch *launch)
+{
+    mcl__cl_device *device = mcl__cl(base);
+    kernel_work *work = &launch->work.kernel;
+    cl_event event = NULL;
+    cl_int code = clEnqueueNDRangeKernel(device->queue, work->handle, work->dimensions, NULL, work->global,
+                                         work->has_local ? work->local : NULL, 0, NULL, launch->label ? &event : NULL);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueNDRangeKernel", code);
+    if (!work->program->launched) {
+        work->program->launched = true;
+        device->unsaved++;
+    }
+    return enqueued(base, launch, event);
+}
+
+mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
+                                 int dimensions, const size_t *global, const size_t *local, mcl__launch **launch)
+{
+    if ((cl_uint)count != kernel->arguments)
+        return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: kernel %s takes %u arguments, not %d", what, kernel->name,
+                                kernel->arguments, count);
+    if (!local && kernel->required_local[0]) local = kernel->required_local;
+    mcl__launch *made;
+    MCL_TRY(make_launch(base, what, run_kernel, &made));
+    mcl_status status = MCL_OK;
+    kernel_work *work = &made->work.kernel;
+    work->program = kernel->program;
+    work->dimensions = (cl_uint)dimensions;
+    work->has_local = local != NULL;
+    for (int i = 0; i < dimensions; i++) {
+        work->global[i] = global[i];
+        work->local[i] = local ? local[i] : 0;
+    }
+    if (local) MCL_TRY_DONE(check_group(base, what, kernel, work));
+    cl_int code;
+    work->handle = clCreateKernel(kernel->program->program, kernel->name, &code);
+    if (!work->handle) {
+        status = mcl__cl_fail(base, what, "clCreateKernel", code);
+        goto done;
+    }
+    for (int i = 0; i < count; i++) MCL_TRY_DONE(bind(base, what, work->handle, (cl_uint)i, &args[i]));
+    *launch = made;
+    return MCL_OK;
+done:
+    mcl__cl_launch_destroy(base, made);
+    return status;
+}
+
+static mcl_status run_gemm(mcl_device *base, mcl__launch *launch)
+{
+    cl_event event = NULL;
+    MCL_TRY(mcl__cl_gemm_enqueue(base, launch->what, &launch->work.gemm, launch->label ? &event : NULL));
+    return event ? enqueued(base, launch, event) : MCL_OK;
+}
+
+mcl_status mcl__cl_launch_gemm(mcl_device *base, const char *what, const mcl__gemm *gemm, mcl__launch **launch)
+{
+    MCL_TRY(mcl__cl_gemm_prepare(base, what, gemm));
+    MCL_TRY(make_launch(base, what, run_gemm, launch));
+    (*launch)->work.gemm = *gemm;
+    return MCL_OK;
+}
+
+static mcl_status run_copy(mcl_device *base, mcl__launch *launch)
+{
+    mcl__view source = launch->work.copy.source, target = launch->work.copy.target;
+    cl_event event = NULL;
+    cl_int code = clEnqueueCopyBuffer(mcl__cl(base)->queue, mcl__cl_memory(source), mcl__cl_memory(target), (size_t)source.offset,
+                                      (size_t)target.offset, (size_t)source.bytes, 0, NULL, launch->label ? &event : NULL);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueCopyBuffer", code);
+    return enqueued(base, launch, event);
+}
+
+mcl_status mcl__cl_launch_copy(mcl_device *base, const char *what, mcl__view source, mcl__view target, mcl__launch **launch)
+{
+    MCL_TRY(make_launch(base, what, run_copy, launch));
+    (*launch)->work.copy.source = source;
+    (*launch)->work.copy.target = target;
+    return MCL_OK;
+}
+
+static mcl_status run_fill(mcl_device *base, mcl__launch *launch)
+{
+    mcl__view target = launch->work.fill.target;
+    for (uint64_t done = 0; done < target.bytes;) {
+        uint64_t left = target.bytes - done, bytes = left < launch->work.fill.piece ? left : launch->work.fill.piece;
+        cl_event event = NULL;
+        cl_int code = clEnqueueFillBuffer(mcl__cl(base)->queue, mcl__cl_memory(target), &launch->work.fill.pattern, sizeof(uint32_t),
+                                          (size_t)(target.offset + done), (size_t)bytes, 0, NULL, launch->label ? &event : NULL);
+        if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueFillBuffer", code);
+        MCL_TRY(enqueued(base, launch, event));
+        done += bytes;
+    }
+    return MCL_OK;
+}
+
+mcl_status mcl__cl_launch_fill(mcl_device *base, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch)
+{
+    MCL_TRY(make_launch(base, what, run_fill, launch));
+    (*launch)->work.fill.target = target;
+    (*launch)->work.fill.pattern = pattern;
+    (*launch)->work.fill.piece = mcl__cl(base)->quirks & MCL__CL_SPLIT_FILL ? FILL_PIECE : UINT64_MAX;
+    return MCL_OK;
+}
+
+mcl_status mcl__cl_launch_run(mcl_device *base, mcl__launch *launch) { return launch->run(base, launch); }
+
+void mcl__cl_launch_destroy(mcl_device *base, mcl__launch *launch)
+{
+    (void)base;
+    if (launch->run == run_kernel && launch->work.kernel.handle) clReleaseKernel(launch->work.kernel.handle);
+    free(launch->what);
+    free(launch);
+}

@@ -1,0 +1,243 @@
+/* The OpenCL device: context, queue, buffers, transfers and fences; and the backend's table. */
+#include "device/opencl/opencl.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct mcl__fence { cl_event event; };
+
+static mcl_status open_queue(mcl__cl_device *device, const mcl_device_options *options, mcl_error *error)
+{
+    cl_int code;
+    cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)device->platform, 0};
+    device->context = clCreateContext(properties, 1, &device->id, NULL, NULL, &code);
+    if (!device->context) return mcl__fail(error, mcl__cl_status(code), "clCreateContext: %s", mcl__cl_code_name(code));
+    device->queue = clCreateCommandQueue(device->context, device->id, options->profiling ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+    if (!device->queue) return mcl__fail(error, mcl__cl_status(code), "clCreateCommandQueue: %s", mcl__cl_code_name(code));
+    if (!options->profiling) return MCL_OK;
+    device->profile = calloc(1, sizeof *device->profile);
+    if (!device->profile) return mcl__fail(error, MCL_ERROR_MEMORY, "opening a device: out of host memory");
+    return MCL_OK;
+}
+
+static void close_device(mcl_device *base)
+{
+    mcl__cl_device *device = mcl__cl(base);
+    if (device->queue) clFinish(device->queue);
+    if (base->error.status == MCL_OK) mcl__cl_save_programs(device);
+    mcl__cl_gemm_close(device);
+    mcl__cl_free_programs(device);
+    mcl__cl_profile_free(device);
+    if (device->queue) clReleaseCommandQueue(device->queue);
+    if (device->context) clReleaseContext(device->context);
+    free(device->cache);
+    free(device);
+}
+
+static mcl_status open_device(const mcl_device_info *info, const mcl_device_options *options, mcl_device **opened, mcl_error *error)
+{
+    mcl__cl_device *device = calloc(1, sizeof *device);
+    if (!device) return mcl__fail(error, MCL_ERROR_MEMORY, "opening a device: out of host memory");
+    mcl_status status;
+    device->base.info = *info;
+    if ((status = mcl__cl_find(info->selector, &device->platform, &device->id)) != MCL_OK) {
+        mcl__fail(error, status, "the device is gone");
+        goto done;
+    }
+    device->quirks = mcl__cl_quirks(info);
+    cl_device_fp_config config = 0;
+    clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
+    device->precise_division = (config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
+    char version[128] = "";
+    clGetPlatformInfo(device->platform, CL_PLATFORM_VERSION, sizeof version, version, NULL);
+    version[sizeof version - 1] = '\0';
+    snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%s", info->name, info->driver, info->version,
+             info->platform, version, MONOCLE_VERSION);
+    if (!options->no_cache) device->cache = mcl__cl_cache_open();
+    MCL_TRY_DONE(open_queue(device, options, error));
+    *opened = &device->base;
+    return MCL_OK;
+done:
+    close_device(&device->base);
+    return status;
+}
+
+static mcl_status buffer_create(mcl_device *base, uint64_t bytes, mcl_buffer **buffer)
+{
+    mcl__cl_buffer *made = calloc(1, sizeof *made);
+    if (!made) return MCL_ERROR_MEMORY;
+    cl_int code;
+    made->memory = clCreateBuffer(mcl__cl(base)->context, CL_MEM_READ_WRITE, (size_t)bytes, NULL, &code);
+    if (!made->memory) {
+        free(made);
+        mcl_status status = mcl__cl_status(code);
+        return status == MCL_ERROR_MEMORY ? status : mcl__cl_fail(base, "allocating a buffer", "clCreateBuffer", code);
+    }
+    *buffer = &made->base;
+    return MCL_OK;
+}
+
+static void buffer_destroy(mcl_buffer *base)
+{
+    mcl__cl_buffer *buffer = (mcl__cl_buffer *)base;
+    for (mcl__cl_region *region = buffer->regions, *next; region; region = next) {
+        next = region->next;
+        clReleaseMemObject(region->memory);
+        free(region);
+    }
+    clReleaseMemObject(buffer->memory);
+    free(buffer);
+}
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+/* Sleeps an eighth of what the last wait took, between 10 microseconds and a millisecond, until the event is over. */
+static cl_int poll_event(mcl__cl_device *device, cl_event event)
+{
+    double start = now(), nap = device->last_wait / 8;
+    if (nap < 1e-5) nap = 1e-5;
+    if (nap > 1e-3) nap = 1e-3;
+    const struct timespec pause = {0, (long)(nap * 1e9)};
+    for (;;) {
+        cl_int state = CL_QUEUED;
+        cl_int code = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+        if (code != CL_SUCCESS) return code;
+        if (state <= CL_COMPLETE) break;
+        nanosleep(&pause, NULL);
+    }
+    device->last_wait = now() - start;
+    return CL_SUCCESS;
+}
+
+/* A command that failed has a negative status, which not every driver reports as the wait's own result. Resources that
+ * run out while a command runs mean a fault in it, not a lack of memory. */
+mcl_status mcl__cl_wait(mcl_device *base, const char *what, cl_event event)
+{
+    mcl__cl_device *device = mcl__cl(base);
+    cl_int code, state = CL_COMPLETE;
+    if (device->quirks & MCL__CL_POLL) {
+        clFlush(device->queue);
+        code = poll_event(device, event);
+    } else {
+        code = clWaitForEvents(1, &event);
+    }
+    if (code == CL_SUCCESS || code == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST) {
+        cl_int asked = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+        if (asked == CL_SUCCESS && state < 0) code = state;
+    }
+    if (code == CL_SUCCESS) return MCL_OK;
+    if (code == CL_OUT_OF_RESOURCES)
+        return mcl__device_fail(base, MCL_ERROR_DEVICE, "%s: a command failed while it ran: CL_OUT_OF_RESOURCES", what);
+    return mcl__cl_fail(base, what, "waiting", code);
+}
+
+/* A transfer with wait: enqueued with an event, so that all waiting is done in one way. */
+static mcl_status wait_transfer(mcl_device *base, const char *what, cl_event event)
+{
+    mcl_status status = mcl__cl_wait(base, what, event);
+    clReleaseEvent(event);
+    return status;
+}
+
+static mcl_status write_view(mcl_device *base, mcl__view target, const void *source, bool wait)
+{
+    cl_event event;
+    cl_int code = clEnqueueWriteBuffer(mcl__cl(base)->queue, mcl__cl_memory(target), CL_FALSE, (size_t)target.offset,
+                                       (size_t)target.bytes, source, 0, NULL, wait ? &event : NULL);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, "write", "clEnqueueWriteBuffer", code);
+    return wait ? wait_transfer(base, "write", event) : MCL_OK;
+}
+
+static mcl_status read_view(mcl_device *base, mcl__view source, void *target, bool wait)
+{
+    cl_event event;
+    cl_int code = clEnqueueReadBuffer(mcl__cl(base)->queue, mcl__cl_memory(source), CL_FALSE, (size_t)source.offset,
+                                      (size_t)source.bytes, target, 0, NULL, wait ? &event : NULL);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, "read", "clEnqueueReadBuffer", code);
+    if (!wait) return MCL_OK;
+    MCL_TRY(wait_transfer(base, "read", event));
+    mcl__cl_save_programs(mcl__cl(base));
+    return MCL_OK;
+}
+
+static mcl_status mark(mcl_device *base, cl_event *event)
+{
+    cl_int code = clEnqueueMarkerWithWaitList(mcl__cl(base)->queue, 0, NULL, event);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, "fence", "clEnqueueMarkerWithWaitList", code);
+    if ((code = clFlush(mcl__cl(base)->queue)) != CL_SUCCESS) return mcl__cl_fail(base, "fence", "clFlush", code);
+    return MCL_OK;
+}
+
+static mcl_status finish(mcl_device *base)
+{
+    mcl__cl_device *device = mcl__cl(base);
+    if (device->quirks & MCL__CL_POLL) {
+        cl_event event = NULL;
+        mcl_status status = mark(base, &event);
+        if (status == MCL_OK) status = mcl__cl_wait(base, "finish", event);
+        if (event) clReleaseEvent(event);
+        MCL_TRY(status);
+    }
+    cl_int code = clFinish(device->queue);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, "finish", "clFinish", code);
+    mcl__cl_save_programs(device);
+    return MCL_OK;
+}
+
+static mcl_status fence_create(mcl_device *base, mcl__fence **fence)
+{
+    (void)base;
+    return (*fence = calloc(1, sizeof **fence)) ? MCL_OK : MCL_ERROR_MEMORY;
+}
+
+static mcl_status fence_record(mcl_device *base, mcl__fence *fence)
+{
+    if (fence->event) clReleaseEvent(fence->event);
+    fence->event = NULL;
+    return mark(base, &fence->event);
+}
+
+static mcl_status fence_wait(mcl_device *base, mcl__fence *fence)
+{
+    return fence->event ? mcl__cl_wait(base, "fence", fence->event) : MCL_OK;
+}
+
+static void fence_destroy(mcl_device *base, mcl__fence *fence)
+{
+    (void)base;
+    if (fence->event) clReleaseEvent(fence->event);
+    free(fence);
+}
+
+const mcl__backend mcl__opencl_backend = {
+    .name = "opencl",
+    .prepare = mcl__cl_prepare,
+    .list = mcl__cl_list,
+    .open = open_device,
+    .close = close_device,
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_destroy,
+    .write = write_view,
+    .read = read_view,
+    .finish = finish,
+    .kernel_get = mcl__cl_kernel_get,
+    .launch_kernel = mcl__cl_launch_kernel,
+    .gemm_available = mcl__cl_gemm_available,
+    .launch_gemm = mcl__cl_launch_gemm,
+    .launch_copy = mcl__cl_launch_copy,
+    .launch_fill = mcl__cl_launch_fill,
+    .launch_run = mcl__cl_launch_run,
+    .launch_destroy = mcl__cl_launch_destroy,
+    .fence_create = fence_create,
+    .fence_record = fence_record,
+    .fence_wait = fence_wait,
+    .fence_destroy = fence_destroy,
+    .profile = mcl__cl_profile_rows,
+    .probe = mcl__cl_probe,
+};

@@ -1,0 +1,146 @@
+/* What the files of the OpenCL backend share. Nothing outside this folder includes it. */
+#ifndef MCL_OPENCL_H
+#define MCL_OPENCL_H
+#include "device/backend.h"
+#include <CL/cl.h>
+#include <CL/cl_ext.h>
+#include <locale.h>
+
+/* quirks.c: deviations that this backend acts upon. */
+typedef enum mcl__cl_quirk {
+    MCL__CL_POLL = 1 << 0,       /* waits spin: poll events and sleep */
+    MCL__CL_SPLIT_FILL = 1 << 1, /* fills of 2^31 bytes and more go wrong */
+    MCL__CL_TRY_FP16 = 1 << 2,   /* fp16 works though it is not advertised */
+    MCL__CL_BOARD_NAME = 1 << 3, /* the device's name is a chip's code; the board has a better one */
+} mcl__cl_quirk;
+unsigned mcl__cl_quirks(const mcl_device_info *info);
+int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);
+
+/* One program built; see program.c. */
+typedef struct mcl__cl_program {
+    struct mcl__cl_program *next;
+    uint64_t hash; /* of the key's strings */
+    char *source, *constants, *prelude;
+    char *text;    /* complete source */
+    cl_program program;
+    mcl__kernel *kernels;
+    uint8_t cache_key[16];
+    bool from_cache, launched, saved;
+} mcl__cl_program;
+
+struct mcl__kernel {
+    mcl__kernel *next;
+    mcl__cl_program *program;
+    char *name;
+    cl_uint arguments;
+    size_t max_work_group, required_local[3];
+};
+
+/* The profile's row of one label; see profile.c. */
+typedef struct mcl__cl_label {
+    struct mcl__cl_label *next;
+    char *name;
+    uint64_t launches;
+    double seconds;
+} mcl__cl_label;
+
+#define MCL__CL_PENDING 512
+typedef struct mcl__cl_profile {
+    mcl__cl_label *labels;
+    int pending; /* events not yet read */
+    struct { cl_event event; mcl__cl_label *label; } events[MCL__CL_PENDING];
+} mcl__cl_profile;
+
+typedef enum mcl__cl_verdict { MCL__CL_UNKNOWN, MCL__CL_FAILED, MCL__CL_PASSED } mcl__cl_verdict;
+
+typedef struct mcl__cl_device {
+    mcl_device base;
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_context context;
+    cl_command_queue queue;
+    unsigned quirks;
+    bool precise_division;
+    char identity[768]; /* device, driver, platform and library: what a binary or a verdict is valid for */
+    char *cache;        /* folder; NULL: none */
+    mcl__cl_program *programs;
+    int unsaved;        /* programs launched and not yet in the cache */
+    double last_wait;   /* seconds, of the last polled wait */
+    mcl__cl_verdict gemm;
+    mcl_buffer *gemm_workspace;
+    mcl__cl_profile *profile; /* NULL: not profiling */
+} mcl__cl_device;
+
+/* A piece of a buffer as an object of its own. Made once per (offset, bytes), kept until the buffer goes. */
+typedef struct mcl__cl_region {
+    struct mcl__cl_region *next;
+    uint64_t offset, bytes;
+    cl_mem memory;
+} mcl__cl_region;
+
+typedef struct mcl__cl_buffer {
+    mcl_buffer base;
+    cl_mem memory;
+    mcl__cl_region *regions;
+} mcl__cl_buffer;
+
+static inline mcl__cl_device *mcl__cl(mcl_device *device) { return (mcl__cl_device *)device; }
+static inline cl_mem mcl__cl_memory(mcl__view view) { return ((mcl__cl_buffer *)view.buffer)->memory; }
+
+/* codes.c */
+const char *mcl__cl_code_name(cl_int code);
+mcl_status mcl__cl_status(cl_int code);
+/* Keeps the failure "what: call: CL_CODE" in the device. */
+mcl_status mcl__cl_fail(mcl_device *device, const char *what, const char *call, cl_int code);
+
+/* platforms.c */
+mcl_status mcl__cl_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
+mcl_status mcl__cl_find(const char *selector, cl_platform_id *platform, cl_device_id *device);
+void mcl__cl_prepare(const mcl_device_options *options);
+
+/* opencl.c */
+mcl_status mcl__cl_wait(mcl_device *device, const char *what, cl_event event);
+
+/* source.c: *text (freed by the caller) is prelude, then the file, with every #include "x.h" spliced in once. */
+mcl_status mcl__cl_source(const char *folder, const char *name, const char *prelude, char **text, mcl_error *error);
+
+/* program.c */
+mcl_status mcl__cl_kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel);
+locale_t mcl__cl_enter_c_locale(void); /* drivers' compilers stumble over a decimal comma */
+void mcl__cl_leave_c_locale(locale_t before);
+cl_int mcl__cl_build(mcl__cl_device *device, cl_program program, const char *options); /* in the C locale */
+void mcl__cl_save_programs(mcl__cl_device *device); /* those launched since; the queue is idle */
+void mcl__cl_free_programs(mcl__cl_device *device);
+
+/* cache.c: entries of named folders ("programs", "verdicts") under a 128-bit key. A cache never fails: a miss is a miss. */
+char *mcl__cl_cache_open(void);
+void mcl__cl_cache_key(const char *const *parts, int count, uint8_t key[16]);
+bool mcl__cl_cache_load(const char *cache, const char *kind, const uint8_t key[16], uint8_t **data, size_t *bytes);
+void mcl__cl_cache_save(const char *cache, const char *kind, const uint8_t key[16], const void *data, size_t bytes);
+mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value);
+void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
+
+/* launch.c */
+mcl_status mcl__cl_launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
+                                 int dimensions, const size_t *global, const size_t *local, mcl__launch **launch);
+mcl_status mcl__cl_launch_gemm(mcl_device *device, const char *what, const mcl__gemm *gemm, mcl__launch **launch);
+mcl_status mcl__cl_launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target, mcl__launch **launch);
+mcl_status mcl__cl_launch_fill(mcl_device *device, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch);
+mcl_status mcl__cl_launch_run(mcl_device *device, mcl__launch *launch);
+void mcl__cl_launch_destroy(mcl_device *device, mcl__launch *launch);
+
+/* blast.c: every call of CLBlast. */
+bool mcl__cl_gemm_available(mcl_device *device, const char **why);
+mcl_status mcl__cl_gemm_prepare(mcl_device *device, const char *what, const mcl__gemm *gemm);
+mcl_status mcl__cl_gemm_enqueue(mcl_device *device, const char *what, const mcl__gemm *gemm, cl_event *event);
+void mcl__cl_gemm_close(mcl__cl_device *device);
+
+/* profile.c */
+mcl__cl_label *mcl__cl_profile_label(mcl__cl_device *device, const char *what); /* NULL: out of memory */
+mcl_status mcl__cl_profile_add(mcl_device *device, mcl__cl_label *label, cl_event event); /* takes the event */
+mcl_status mcl__cl_profile_rows(mcl_device *device, mcl_kernel_time **rows, int *count);
+void mcl__cl_profile_free(mcl__cl_device *device);
+
+/* capability.c */
+mcl_status mcl__cl_probe(mcl_device *device, mcl__probe *out);
+#endif

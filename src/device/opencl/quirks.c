@@ -1,0 +1,55 @@
+/* The one table of what devices and drivers get wrong. A row applies where its pattern is part of the platform's,
+ * vendor's, device's or driver's name ("" applies everywhere). flag 0: the remedy is always on. */
+#include "device/opencl/opencl.h"
+#include <string.h>
+
+static const struct { const char *pattern; unsigned flag; mcl__quirk text; } table[] = {
+    {"NVIDIA", MCL__CL_POLL,
+     {"waiting for an event spins a whole core", "events are polled, with sleeps in proportion to the last wait", "hashcat"}},
+    {"NVIDIA", MCL__CL_SPLIT_FILL,
+     {"clEnqueueFillBuffer goes wrong at 2^31 bytes and more", "fills are split into pieces of 2^30 bytes",
+      "pyopencl, OpenCL-Wrapper"}},
+    {"NVIDIA", MCL__CL_TRY_FP16,
+     {"fp16 works and is not advertised (driver 520 and later)", "it is tested although it is not claimed",
+      "CLBlast #570, #667"}},
+    {"NVIDIA", 0,
+     {"one context for several GPUs serialises them and takes memory on all", "every device has a context of its own",
+      "KataGo, FluidX3D"}},
+    {"AMD Accelerated", MCL__CL_BOARD_NAME,
+     {"the device's name is the code of its chip", "the board's name is shown", "OpenCL-Wrapper"}},
+    {"AMD Accelerated", 0,
+     {"the compiler fails in a locale with a decimal comma", "kernels are built in the C locale", "darktable"}},
+    {"Portable Computing Language", 0,
+     {"a single allocation may take no more than a quarter of the memory", "the limit it reports is kept", "pocl #1720"}},
+    {"Portable Computing Language", 0,
+     {"machine code is made at the first launch, for its work-group size", "binaries are saved after the first launch",
+      "pocl #1608"}},
+    {"", 0,
+     {"memory may be missing only at the first use, after a successful allocation",
+      "codes of that kind at any call are reported as lack of memory", "hashcat, gpuowl"}},
+    {"", 0,
+     {"CLBlast throws when two threads compile one routine", "all its calls are made under one lock", "CLBlast #486"}},
+};
+#define ROWS (sizeof table / sizeof *table)
+
+static bool applies(const mcl_device_info *info, const char *pattern)
+{
+    return strcasestr(info->platform, pattern) || strcasestr(info->vendor, pattern) || strcasestr(info->name, pattern) ||
+           strcasestr(info->driver, pattern);
+}
+
+unsigned mcl__cl_quirks(const mcl_device_info *info)
+{
+    unsigned flags = 0;
+    for (size_t i = 0; i < ROWS; i++)
+        if (applies(info, table[i].pattern)) flags |= table[i].flag;
+    return flags;
+}
+
+int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room)
+{
+    int count = 0;
+    for (size_t i = 0; i < ROWS && count < room; i++)
+        if (applies(info, table[i].pattern)) rows[count++] = table[i].text;
+    return count;
+}
