@@ -321,3 +321,14 @@ double test_problem_check(const test_problem *test, void *const *before, int64_t
     mcl__oracle_destroy(oracle);
     return worst;
 }
+
+double *test_problem_oracle(const mcl__problem *problem, void *const *in, void *const *before, int output)
+{
+    mcl__oracle *oracle = NULL;
+    if (mcl__oracle_create(problem, (const void *const *)in, (const void *const *)before, &oracle, NULL) != MCL_OK) return NULL;
+    int n = mcl__shape_elements(problem->out[output]) / (problem->out_dtype[output] == MCL_BYTES ? 4 : 1);
+    double *values = malloc((size_t)n * sizeof *values);
+    for (int i = 0; values && i < n; i++) values[i] = mcl__oracle_value(oracle, output, i, NULL);
+    mcl__oracle_destroy(oracle);
+    return values;
+}

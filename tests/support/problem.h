@@ -50,6 +50,9 @@ mcl_status test_problem_run(mcl_device *device, test_problem *test, test_run *ru
  * that update (may be NULL for others). The text says which element was worst. */
 double test_problem_check(const test_problem *test, void *const *before, int64_t limit, char text[256]);
 
+/* All values of an output from the oracle; the caller frees them. NULL where the oracle fails. */
+double *test_problem_oracle(const mcl__problem *problem, void *const *in, void *const *before, int output);
+
 /* Copies of the outputs (to keep what they held before a run). */
 void test_problem_copy_outputs(const test_problem *test, void *copies[MCL__MAX_OUTPUTS]);
 void test_problem_free_outputs(void *copies[MCL__MAX_OUTPUTS]);
