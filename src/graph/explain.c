@@ -1,0 +1,171 @@
+/* What a plan tells about itself: counts, and the text of --explain. */
+#include "graph/lowered.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static uint64_t total(const mcl__slabs *slabs)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < slabs->count; i++) bytes += slabs->bytes[i];
+    return bytes;
+}
+
+static int products(const mcl__lowered *lowered)
+{
+    int count = 0;
+    for (int c = 0; c < lowered->commands; c++) count += lowered->command[c].kind == MCL__COMMAND_GEMM;
+    return count;
+}
+
+static double flops(const mcl__graph *graph, const mcl__node *node)
+{
+    const mcl__op *op = mcl__op_get(node->op);
+    mcl__problem problem = mcl__graph_problem(graph, node);
+    if (op->view) return 0.0;
+    if (op->flops) return op->flops(&problem);
+    double elements = 0.0;
+    for (int i = 0; i < problem.outputs; i++) elements += mcl__shape_elements(problem.out[i]);
+    return elements;
+}
+
+static bool of_model(const mcl__model *model, const mcl_buffer *buffer)
+{
+    const mcl_buffer *own[] = {model->value.buffer, model->gradient.buffer, model->accumulated.buffer, model->state[0].buffer,
+                               model->state[1].buffer, model->running_value.buffer, model->pending.buffer, model->step,
+                               model->record};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (own[i] == buffer) return true;
+    return false;
+}
+
+/* Bound tensors outside the model: the data set and what a caller gave. */
+static uint64_t data_bytes(const mcl__graph *graph)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < graph->tensors; i++) {
+        const mcl__tensor *tensor = &graph->tensor[i];
+        if (tensor->bound.buffer && tensor->alias < 0 && !of_model(graph->model, tensor->bound.buffer))
+            bytes += mcl__tensor_bytes(tensor);
+    }
+    return bytes;
+}
+
+void mcl__plan_count(mcl__plan *plan)
+{
+    mcl__plan_statistics *s = &plan->statistics;
+    for (int n = 0; n < plan->graph->nodes; n++) {
+        s->nodes += !mcl__op_get(plan->graph->node[n].op)->view;
+        s->products += products(&plan->lowered[n]);
+        s->flops += flops(plan->graph, &plan->graph->node[n]);
+    }
+    for (int i = 0; i < MCL__SEGMENTS; i++) s->launches[i] = (int)plan->segment[i].count;
+    s->derive_launches = (int)plan->derive.count;
+    s->planned_bytes = total(&plan->slabs);
+    s->sum_bytes = plan->memory.sum;
+    s->derived_bytes = total(&plan->form_slabs);
+    s->model_bytes = mcl__model_bytes(plan->graph->model);
+    s->data_bytes = data_bytes(plan->graph);
+}
+
+static const char *code_name(const mcl_epilogue_code *code)
+{
+    static const char *const codes[] = {[MCL_EP_BIAS] = "bias",       [MCL_EP_SCALE_SHIFT] = "scale_shift",
+                                        [MCL_EP_ADD] = "add",         [MCL_EP_ACT] = "act",
+                                        [MCL_EP_DACT] = "dact",       [MCL_EP_DROPOUT] = "dropout",
+                                        [MCL_EP_SCALE] = "scale"};
+    static const char *const acts[][2] = {
+        [0] = {"act", "dact"},
+        [MCL_ACT_RELU] = {"relu", "drelu"},
+        [MCL_ACT_RELU6] = {"relu6", "drelu6"},
+        [MCL_ACT_LEAKY_RELU] = {"leaky_relu", "dleaky_relu"},
+        [MCL_ACT_SIGMOID] = {"sigmoid", "dsigmoid"},
+        [MCL_ACT_TANH] = {"tanh", "dtanh"},
+    };
+    if (code->code == MCL_EP_ACT || code->code == MCL_EP_DACT) return acts[code->act][code->code == MCL_EP_DACT];
+    return codes[code->code];
+}
+
+/* "conv2d +bias +relu", or for a map its codes alone. */
+static void operator_text(const mcl__node *node, char *text, size_t bytes)
+{
+    bool map = node->op == MCL__OP_map;
+    int length = snprintf(text, bytes, "%s", map ? "map" : mcl__op_get(node->op)->name);
+    for (int i = 0; i < node->epilogue.count && length > 0 && (size_t)length < bytes; i++)
+        length += snprintf(text + length, bytes - (size_t)length, " +%s", code_name(&node->epilogue.code[i]));
+}
+
+/* Bytes that a node reads and writes, each tensor once, and its workspace. */
+static uint64_t touched(const mcl__plan *plan, int n)
+{
+    const mcl__node *node = &plan->graph->node[n];
+    uint64_t bytes = 0;
+    for (int i = 0; i < node->inputs; i++) bytes += mcl__tensor_bytes(&plan->graph->tensor[node->in[i]]);
+    for (int i = 0; i < node->outputs; i++) bytes += mcl__tensor_bytes(&plan->graph->tensor[node->out[i]]);
+    for (int i = 0; i < plan->lowered[n].workspaces; i++) bytes += plan->lowered[n].workspace[i];
+    return bytes;
+}
+
+static const char *library(const mcl__plan *plan)
+{
+    return plan->device->info.type == MCL_DEVICE_NATIVE ? "CBLAS" : "CLBlast";
+}
+
+static void print_node(FILE *file, const mcl__plan *plan, int n)
+{
+    const mcl__graph *graph = plan->graph;
+    const mcl__node *node = &graph->node[n];
+    const mcl__lowered *lowered = &plan->lowered[n];
+    char shape[64], op[96];
+    operator_text(node, op, sizeof op);
+    fprintf(file, "%-28s %-40s %-20s %-12s %3zu %12.1f %12.2f", node->name, op,
+            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), lowered->variant ? lowered->variant->name : "view",
+            plan->span[n].count, (double)touched(plan, n) / 1024.0, flops(graph, node) / 1e6);
+    for (int c = 0; c < lowered->commands; c++) {
+        const mcl__gemm *gemm = &lowered->command[c].gemm;
+        if (lowered->command[c].kind == MCL__COMMAND_GEMM)
+            fprintf(file, "  %s %d x %d x %d", library(plan), gemm->M, gemm->N, gemm->K);
+    }
+    for (int d = 0; d < lowered->deriveds; d++)
+        fprintf(file, "  %s%s", lowered->derived[d].form, plan->form[plan->node_form[n][d]].maker == n ? "" : " (shared)");
+    fputc('\n', file);
+}
+
+static void print_totals(FILE *file, const mcl__plan *plan)
+{
+    const mcl__plan_statistics *s = &plan->statistics;
+    const double MiB = 0x1p20;
+    fprintf(file, "\n%d nodes; launches: %d load, %d compute, %d reduce, %d update, %d when parameters have changed\n", s->nodes,
+            s->launches[MCL__LOAD], s->launches[MCL__COMPUTE], s->launches[MCL__REDUCE], s->launches[MCL__UPDATE],
+            s->derive_launches);
+    if (s->products > 0) fprintf(file, "%d products served by %s\n", s->products, library(plan));
+    else fprintf(file, "no product goes to a library\n");
+    fprintf(file, "%.3f GFLOP a replay\n", s->flops / 1e9);
+    fprintf(file, "memory: %.2f MiB placed (%.2f MiB if nothing were shared), %.2f MiB derived parameters, %.2f MiB model, %.2f MiB data\n",
+            (double)s->planned_bytes / MiB, (double)s->sum_bytes / MiB, (double)s->derived_bytes / MiB,
+            (double)s->model_bytes / MiB, (double)s->data_bytes / MiB);
+    fprintf(file, "peak: %.2f MiB\n",
+            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB);
+}
+
+char *mcl__plan_explain(const mcl__plan *plan)
+{
+    static const char *const segments[] = {
+        [MCL__LOAD] = "load", [MCL__COMPUTE] = "compute", [MCL__REDUCE] = "reduce", [MCL__UPDATE] = "update"};
+    char *text = NULL;
+    size_t length;
+    FILE *file = open_memstream(&text, &length);
+    if (!file) return NULL;
+    fprintf(file, "%-28s %-40s %-20s %-12s %3s %12s %12s\n", "node", "operator", "output", "variant", "n", "KiB", "MFLOP");
+    for (int n = 0; n < plan->graph->nodes; n++) {
+        mcl__segment segment = plan->graph->node[n].segment;
+        if (n == 0 || plan->graph->node[n - 1].segment != segment) fprintf(file, "-- %s\n", segments[segment]);
+        print_node(file, plan, n);
+    }
+    print_totals(file, plan);
+    bool fine = !ferror(file);
+    if (fclose(file) != 0) fine = false;
+    if (fine) return text;
+    free(text);
+    return NULL;
+}

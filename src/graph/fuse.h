@@ -1,0 +1,9 @@
+/* Rewriting the order of a graph's nodes. */
+#ifndef MCL_GRAPH_FUSE_H
+#define MCL_GRAPH_FUSE_H
+#include "graph/graph.h"
+
+/* Drops dead nodes (dead NULL: none) and sorts the rest by segment, each in the order it had. */
+mcl_status mcl__graph_order(mcl__graph *graph, const bool *dead);
+
+#endif

@@ -1,0 +1,252 @@
+/* Building a plan, and replaying it. What takes time or can fail (lowering, placing, allocating, binding) happens in
+ * mcl__plan_create; afterwards a step is a loop over launches. */
+#include "graph/fuse.h"
+#include "graph/lowered.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LEAST_ALIGNMENT 64
+#define LOOK_FLOATS (1 << 18) /* what mcl__plan_find_bad reads at a time */
+
+uint64_t mcl__plan_alignment(const mcl_device *device)
+{
+    return device->info.alignment > LEAST_ALIGNMENT ? device->info.alignment : LEAST_ALIGNMENT;
+}
+
+static mcl_status lower_nodes(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
+{
+    const mcl__graph *graph = plan->graph;
+    const char *force = options->variant ? options->variant : plan->device->options.variant;
+    mcl__capabilities capabilities = mcl__capabilities_of(plan->device);
+    for (int n = 0; n < graph->nodes; n++) {
+        mcl_error cause = {0};
+        mcl__problem problem = mcl__graph_problem(graph, &graph->node[n]);
+        mcl_status status = mcl__lower(&problem, &capabilities, force, &plan->lowered[n], &cause);
+        if (status != MCL_OK) return mcl__fail(error, status, "%s: %s", graph->node[n].name, cause.text);
+    }
+    return MCL_OK;
+}
+
+static uint64_t total(const mcl__slabs *slabs)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < slabs->count; i++) bytes += slabs->bytes[i];
+    return bytes;
+}
+
+/* The samples of a batch: what the graph loads, or the outermost size of its first output. */
+static int batch_of(const mcl__graph *graph)
+{
+    return graph->nodes > 0 ? graph->tensor[graph->node[0].out[0]].shape.d[0] : 1;
+}
+
+static mcl_status out_of_memory(const mcl__plan *plan, const char *cause, mcl_error *error)
+{
+    const mcl_device *device = plan->device;
+    uint64_t wanted = total(&plan->slabs), forms = total(&plan->form_slabs), used = device->counters.bytes_allocated;
+    uint64_t all = device->info.memory, left = all > used + forms ? all - used - forms : 0;
+    int batch = batch_of(plan->graph), fits = wanted > 0 ? (int)((double)batch * (double)left / (double)wanted) : 0;
+    if (fits >= batch) fits = batch - 1; /* the device has refused although it says that there is enough */
+    char advice[128] = "";
+    if (fits > 0) snprintf(advice, sizeof advice, "; a batch of %d may fit", fits);
+    return mcl__fail(error, MCL_ERROR_MEMORY,
+                     "not enough memory on %s: a batch of %d wants %.1f MiB beside the %.1f MiB in use, and there are %.1f MiB "
+                     "(%.1f MiB in one piece)%s%s%s",
+                     device->info.name, batch, (double)(wanted + forms) / 0x1p20, (double)used / 0x1p20, (double)all / 0x1p20,
+                     (double)device->info.max_allocation / 0x1p20, advice, *cause ? "; " : "", cause);
+}
+
+static mcl_status allocate(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
+{
+    const mcl_device *device = plan->device;
+    uint64_t alignment = mcl__plan_alignment(device);
+    mcl_error cause = {0};
+    MCL_TRY(mcl__memory_lifetimes(plan->graph, plan->lowered, alignment, !options->no_share, &plan->memory, error));
+    mcl_status status = mcl__memory_place(plan->memory.block, plan->memory.blocks, alignment, device->info.max_allocation,
+                                          !options->no_share, &plan->slabs, &cause);
+    if (status == MCL_OK) status = mcl__plan_forms(plan, &cause);
+    uint64_t wanted = total(&plan->slabs) + total(&plan->form_slabs), used = device->counters.bytes_allocated;
+    if (status == MCL_OK && device->info.memory && wanted + used > device->info.memory) status = MCL_ERROR_MEMORY;
+    if (status == MCL_OK) status = mcl__slabs_create(plan->device, &plan->slabs, &cause);
+    if (status == MCL_OK) status = mcl__slabs_create(plan->device, &plan->form_slabs, &cause);
+    if (status == MCL_OK) return MCL_OK;
+    return status == MCL_ERROR_MEMORY ? out_of_memory(plan, cause.text, error) : mcl__fail(error, status, "%s", cause.text);
+}
+
+static mcl_status create_ring(mcl__plan *plan, mcl_error *error)
+{
+    for (int i = 0; i < MCL__STEP_RING; i++) {
+        mcl_status status = mcl__fence_create(plan->device, &plan->ring.fence[i]);
+        if (status != MCL_OK) return mcl__fail(error, status, "%s", mcl_device_error(plan->device)->text);
+    }
+    return MCL_OK;
+}
+
+static mcl_status prepare_graph(mcl__graph *graph, const mcl__plan_options *options)
+{
+    MCL_TRY(graph->error.status);
+    if (!options->no_fuse) MCL_TRY(mcl__graph_fuse(graph));
+    return mcl__graph_order(graph, NULL);
+}
+
+mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options, mcl__plan **plan, mcl_error *error)
+{
+    static const mcl__plan_options defaults;
+    if (!options) options = &defaults;
+    *plan = NULL;
+    mcl__plan *made = calloc(1, sizeof *made);
+    if (!made) {
+        mcl__graph_destroy(graph);
+        return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a plan");
+    }
+    made->graph = graph;
+    made->device = graph->model->device;
+    mcl_status status = prepare_graph(graph, options);
+    if (status != MCL_OK) {
+        mcl__fail(error, status, "%s", graph->error.text);
+        goto done;
+    }
+    size_t nodes = graph->nodes > 0 ? (size_t)graph->nodes : 1;
+    made->lowered = calloc(nodes, sizeof *made->lowered);
+    made->span = calloc(nodes, sizeof *made->span);
+    if (!made->lowered || !made->span) {
+        status = mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a plan");
+        goto done;
+    }
+    MCL_TRY_DONE(lower_nodes(made, options, error));
+    MCL_TRY_DONE(allocate(made, options, error));
+    MCL_TRY_DONE(mcl__plan_bind(made, error));
+    MCL_TRY_DONE(create_ring(made, error));
+    mcl__plan_count(made);
+    *plan = made;
+    made = NULL;
+done:
+    mcl__plan_destroy(made);
+    return status;
+}
+
+static void destroy_launches(mcl_device *device, mcl__launches *list)
+{
+    for (size_t i = 0; i < list->count; i++) mcl__launch_destroy(device, list->launch[i]);
+    free(list->launch);
+}
+
+void mcl__plan_destroy(mcl__plan *plan)
+{
+    if (!plan) return;
+    mcl_device_finish(plan->device); /* the ring's memory may still be read */
+    destroy_launches(plan->device, &plan->derive);
+    for (int s = 0; s < MCL__SEGMENTS; s++) destroy_launches(plan->device, &plan->segment[s]);
+    for (int i = 0; i < MCL__STEP_RING; i++) mcl__fence_destroy(plan->device, plan->ring.fence[i]);
+    for (int n = 0; plan->lowered && n < plan->graph->nodes; n++) mcl__lowered_free(&plan->lowered[n]);
+    free(plan->lowered);
+    free(plan->span);
+    free(plan->form);
+    free(plan->form_block);
+    free(plan->node_form);
+    mcl__slabs_destroy(&plan->slabs);
+    mcl__slabs_destroy(&plan->form_slabs);
+    mcl__memory_free(&plan->memory);
+    mcl__graph_destroy(plan->graph);
+    free(plan);
+}
+
+/* The slot's fence was recorded after the transfer that last read it. */
+mcl_status mcl__plan_step(mcl__plan *plan, const mcl_step *step)
+{
+    size_t slot = (size_t)(plan->ring.count % MCL__STEP_RING);
+    if (plan->ring.count >= MCL__STEP_RING) MCL_TRY(mcl__fence_wait(plan->device, plan->ring.fence[slot]));
+    plan->ring.step[slot] = *step;
+    mcl__view target = {plan->graph->model->step, 0, sizeof *step};
+    MCL_TRY(mcl__write_async(plan->device, target, &plan->ring.step[slot]));
+    plan->ring.count++;
+    return mcl__fence_record(plan->device, plan->ring.fence[slot]);
+}
+
+static mcl_status run_list(mcl__plan *plan, const mcl__launches *list, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) MCL_TRY(mcl__launch_run(plan->device, list->launch[i]));
+    return MCL_OK;
+}
+
+/* Generations count from 1, so that a new plan makes its forms before it first runs. */
+static mcl_status make_forms(mcl__plan *plan)
+{
+    uint64_t present = plan->graph->model->generation;
+    if (plan->generation == present) return MCL_OK;
+    MCL_TRY(run_list(plan, &plan->derive, 0, plan->derive.count));
+    plan->generation = present;
+    return MCL_OK;
+}
+
+mcl_status mcl__plan_run(mcl__plan *plan, mcl__segment segment)
+{
+    if (segment == MCL__COMPUTE) MCL_TRY(make_forms(plan));
+    MCL_TRY(run_list(plan, &plan->segment[segment], 0, plan->segment[segment].count));
+    if (segment == MCL__UPDATE) plan->graph->model->generation++;
+    return MCL_OK;
+}
+
+mcl__view mcl__plan_view(const mcl__plan *plan, int tensor)
+{
+    return mcl__tensor_view(plan, tensor);
+}
+
+const mcl__graph *mcl__plan_graph(const mcl__plan *plan)
+{
+    return plan->graph;
+}
+
+mcl__plan_statistics mcl__plan_get_statistics(const mcl__plan *plan)
+{
+    return plan->statistics;
+}
+
+static mcl_status look(const mcl__plan *plan, int tensor, float *floats, bool *bad)
+{
+    mcl__view view = mcl__tensor_view(plan, tensor);
+    if (plan->graph->tensor[tensor].dtype != MCL_F32) return MCL_OK;
+    for (uint64_t done = 0; done < view.bytes && !*bad;) {
+        uint64_t bytes = view.bytes - done < LOOK_FLOATS * sizeof *floats ? view.bytes - done : LOOK_FLOATS * sizeof *floats;
+        MCL_TRY(mcl_buffer_read(view.buffer, view.offset + done, bytes, floats));
+        for (uint64_t i = 0; i < bytes / sizeof *floats; i++) *bad |= !isfinite(floats[i]);
+        done += bytes;
+    }
+    return MCL_OK;
+}
+
+/* Nodes that write the record stay out: the search must not change what the device remembers. */
+static mcl_status look_at_node(mcl__plan *plan, int n, float *floats, bool *bad)
+{
+    const mcl__node *node = &plan->graph->node[n];
+    for (int i = 0; i < node->outputs; i++)
+        if (node->out[i] == plan->graph->record) return MCL_OK;
+    MCL_TRY(run_list(plan, &plan->segment[node->segment], plan->span[n].first, plan->span[n].count));
+    for (int i = 0; i < node->outputs && !*bad; i++) MCL_TRY(look(plan, node->out[i], floats, bad));
+    return MCL_OK;
+}
+
+mcl_status mcl__plan_find_bad(mcl__plan *plan, const char **name, const char **op, bool *backward)
+{
+    mcl_status status = MCL_OK;
+    bool bad = false;
+    *name = *op = NULL;
+    *backward = false;
+    float *floats = malloc(LOOK_FLOATS * sizeof *floats);
+    if (!floats) return MCL_ERROR_MEMORY;
+    MCL_TRY_DONE(make_forms(plan));
+    for (int n = 0; n < plan->graph->nodes && !bad; n++) {
+        const mcl__node *node = &plan->graph->node[n];
+        if (node->segment != MCL__COMPUTE) continue;
+        MCL_TRY_DONE(look_at_node(plan, n, floats, &bad));
+        if (!bad) continue;
+        *name = node->name;
+        *op = mcl__op_get(node->op)->name;
+        *backward = node->backward;
+    }
+done:
+    free(floats);
+    return status;
+}
