@@ -1,0 +1,34 @@
+/* What host and kernels share of the register tiles in conv2d_tile.cl: 32-bit members only. */
+#ifndef MCL_CONV2D_TILE_H
+#define MCL_CONV2D_TILE_H
+
+/* A sum over taps and source channels for each target pixel. In each of classes_h x classes_w classes (a, b), target pixel
+ * (a + classes_h * i, b + classes_w * j) sums over taps (r, s) whose a + base_h + r * slope_h is a multiple of classes_h (so
+ * for w), the source pixel being i * step_h + (a + base_h + r * slope_h) / classes_h.
+ *   convolution:       one class, base = -padding, slope = dilation, step = stride
+ *   its data gradient: stride classes, base = padding, slope = -dilation, step 1
+ * A source pixel is `pitch` floats from the next, of which `run` are read. */
+typedef struct mcl_gather_args {
+    int N, SH, SW, pitch, run; /* source */
+    int TH, TW, TC;            /* target, TC channels */
+    int KH, KW, classes_h, classes_w, base_h, base_w, slope_h, slope_w, step_h, step_w;
+} mcl_gather_args;
+
+/* Blocked weights [blocks][taps][run][width] then `run` zeros, from w[tap * tap_stride + row * row_stride + column *
+ * column_stride], 0 from column `columns` on. */
+typedef struct mcl_block_args {
+    int blocks, taps, run, width, columns, tap_stride, row_stride, column_stride;
+} mcl_block_args;
+
+/* dw[tap][rows][K] = sum over pixels of x[source(pixel, tap)][rows] * dy[pixel][K]; x (N,XH,XW,pitch), dy (N,OH,OW,K).
+ * A chunk is `chunk` picture rows (of N * OH); chunk q writes its own copy q of dw. */
+typedef struct mcl_weight_args {
+    int N, XH, XW, pitch, rows, OH, OW, K, KH, KW;
+    int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+    int chunk, row_blocks, column_blocks;
+} mcl_weight_args;
+
+/* y (N,PH,PW,C) = x (N,H,W,C) at (pad_h, pad_w), zeros around it. */
+typedef struct mcl_border_args { int N, H, W, C, PH, PW, pad_h, pad_w; } mcl_border_args;
+
+#endif

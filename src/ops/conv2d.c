@@ -1,0 +1,304 @@
+/* Two-dimensional convolution (cross-correlation, as the field has it), its data gradient and its weight gradient.
+ *   y[n][oh][ow][k] = sum over r, s, c of x[n][oh*stride_h - pad_h + r*dilation_h][ow*stride_w - pad_w + s*dilation_w][g*C/groups + c]
+ *                     * w[r][s][c][k],  g = k / (K/groups);  outside the picture x is 0
+ * x (N,H,W,C), w (KH,KW,C/groups,K), y (N,OH,OW,K), OH = (H + 2 pad_h - dilation_h (KH-1) - 1) / stride_h + 1. */
+#include "ops/conv2d.h"
+#include "ops/epilogue.h"
+#include "ops/native/native.h"
+
+mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem)
+{
+    mcl__shape x = problem->in[0], y = problem->out[0];
+    if (problem->op == MCL__OP_conv2d_bwd_data) x = problem->out[0], y = problem->in[0];
+    if (problem->op == MCL__OP_conv2d_bwd_weight) y = problem->in[1];
+    const mcl__attrs *t = &problem->attrs;
+    return (mcl_conv2d_args){
+        .N = x.d[0], .H = x.d[1], .W = x.d[2], .C = x.d[3], .OH = y.d[1], .OW = y.d[2], .K = y.d[3],
+        .KH = t->conv.KH, .KW = t->conv.KW, .stride_h = t->conv.stride_h, .stride_w = t->conv.stride_w,
+        .pad_h = t->conv.pad_h, .pad_w = t->conv.pad_w, .dilation_h = t->conv.dilation_h, .dilation_w = t->conv.dilation_w,
+        .groups = t->conv.groups,
+    };
+}
+
+/* --- shapes */
+
+#define LARGEST (1 << 20) /* of kernel, stride, padding and dilation: keeps every position within an int */
+
+static const char *name_of(const mcl__problem *problem)
+{
+    return mcl__op_get(problem->op)->name;
+}
+
+static mcl_status check_attrs(const mcl__problem *problem, mcl_error *error)
+{
+    const mcl__attrs *t = &problem->attrs;
+    const struct { const char *what; int value, least; } rows[] = {
+        {"kernel height", t->conv.KH, 1},          {"kernel width", t->conv.KW, 1},
+        {"stride (vertical)", t->conv.stride_h, 1},     {"stride (horizontal)", t->conv.stride_w, 1},
+        {"padding (vertical)", t->conv.pad_h, 0},       {"padding (horizontal)", t->conv.pad_w, 0},
+        {"dilation (vertical)", t->conv.dilation_h, 1}, {"dilation (horizontal)", t->conv.dilation_w, 1},
+        {"number of groups", t->conv.groups, 1},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+        if (rows[i].value < rows[i].least || rows[i].value > LARGEST)
+            return mcl__fail(error, MCL_ERROR_INVALID, "%s: the %s is %d; it must be %d to %d", name_of(problem), rows[i].what,
+                             rows[i].value, rows[i].least, LARGEST);
+    return MCL_OK;
+}
+
+/* Both operands f32 with four dimensions. */
+static mcl_status check_operands(const mcl__problem *problem, const char *first, const char *second, mcl_error *error)
+{
+    const char *names[] = {first, second};
+    char text[64];
+    if (problem->inputs < 2) return mcl__fail(error, MCL_ERROR_INVALID, "%s takes two inputs", name_of(problem));
+    for (int i = 0; i < 2; i++) {
+        if (problem->in_dtype[i] != MCL_F32)
+            return mcl__fail(error, MCL_ERROR_DTYPE, "%s: the %s must be f32", name_of(problem), names[i]);
+        if (problem->in[i].rank != 4)
+            return mcl__fail(error, MCL_ERROR_SHAPE, "%s: the %s must have four dimensions, not %s", name_of(problem), names[i],
+                             mcl__shape_text(problem->in[i], text));
+    }
+    return check_attrs(problem, error);
+}
+
+/* Weights (KH,KW,C/groups,K) against C channels in and K out (0: any K). */
+static mcl_status check_weights(const mcl__problem *problem, const char *what, int C, int K, mcl_error *error)
+{
+    const mcl__attrs *t = &problem->attrs;
+    mcl__shape w = problem->in[1];
+    char text0[64], text1[64];
+    int groups = t->conv.groups;
+    if (w.d[0] == t->conv.KH && w.d[1] == t->conv.KW && C % groups == 0 && w.d[2] == C / groups && w.d[3] % groups == 0 &&
+        (K == 0 || w.d[3] == K))
+        return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_SHAPE, "%s: %s %s does not fit weights %s with a %dx%d kernel and %d group%s", name_of(problem),
+                     what, mcl__shape_text(problem->in[0], text0), mcl__shape_text(w, text1), t->conv.KH, t->conv.KW, groups,
+                     groups == 1 ? "" : "s");
+}
+
+/* Positions of a kernel along one axis; less than 1 when it does not fit. */
+static int positions(int size, int pad, int kernel, int dilation, int stride)
+{
+    int64_t room = (int64_t)size + 2 * (int64_t)pad - (int64_t)dilation * (kernel - 1) - 1;
+    return room < 0 ? 0 : (int)(room / stride + 1);
+}
+
+static int output_height(const mcl__attrs *t, int H)
+{
+    return positions(H, t->conv.pad_h, t->conv.KH, t->conv.dilation_h, t->conv.stride_h);
+}
+
+static int output_width(const mcl__attrs *t, int W)
+{
+    return positions(W, t->conv.pad_w, t->conv.KW, t->conv.dilation_w, t->conv.stride_w);
+}
+
+static mcl_status set_output(mcl__problem *problem, mcl__shape shape, mcl_error *error)
+{
+    char text[64];
+    problem->outputs = 1;
+    problem->out[0] = shape;
+    problem->out_dtype[0] = MCL_F32;
+    if (!mcl__shape_valid(shape))
+        return mcl__fail(error, MCL_ERROR_SHAPE, "%s: a result of shape %s is empty or has 2^31 elements or more", name_of(problem),
+                         mcl__shape_text(shape, text));
+    return mcl__epilogue_check(problem, error);
+}
+
+static mcl_status infer_fwd(mcl__problem *problem, mcl_error *error)
+{
+    MCL_TRY(check_operands(problem, "input", "weights", error));
+    const mcl__attrs *t = &problem->attrs;
+    mcl__shape x = problem->in[0];
+    char text0[64], text1[64];
+    MCL_TRY(check_weights(problem, "input", x.d[3], 0, error));
+    int OH = output_height(t, x.d[1]), OW = output_width(t, x.d[2]);
+    if (OH < 1 || OW < 1)
+        return mcl__fail(error, MCL_ERROR_SHAPE, "conv2d: input %s is smaller than the kernel of weights %s (padding %d, %d)",
+                         mcl__shape_text(x, text0), mcl__shape_text(problem->in[1], text1), t->conv.pad_h, t->conv.pad_w);
+    return set_output(problem, (mcl__shape){4, {x.d[0], OH, OW, problem->in[1].d[3]}}, error);
+}
+
+/* The gradient of y must have y's size for an input of H x W. */
+static mcl_status check_gradient(const mcl__problem *problem, mcl__shape dy, int H, int W, mcl_error *error)
+{
+    const mcl__attrs *t = &problem->attrs;
+    char text[64];
+    if (H >= 1 && W >= 1 && dy.d[1] == output_height(t, H) && dy.d[2] == output_width(t, W)) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_SHAPE, "%s: gradient %s does not fit an input of %d x %d, which gives %d x %d", name_of(problem),
+                     mcl__shape_text(dy, text), H, W, output_height(t, H), output_width(t, W));
+}
+
+static mcl_status infer_bwd_data(mcl__problem *problem, mcl_error *error)
+{
+    MCL_TRY(check_operands(problem, "gradient", "weights", error));
+    const mcl__attrs *t = &problem->attrs;
+    mcl__shape dy = problem->in[0], w = problem->in[1];
+    if (w.d[2] > LARGEST || t->conv.groups > INT32_MAX / w.d[2])
+        return mcl__fail(error, MCL_ERROR_SHAPE, "conv2d_bwd_data: %d groups of %d channels", t->conv.groups, w.d[2]);
+    int C = w.d[2] * t->conv.groups;
+    MCL_TRY(check_weights(problem, "gradient", C, dy.d[3], error));
+    MCL_TRY(check_gradient(problem, dy, t->conv.H, t->conv.W, error));
+    return set_output(problem, (mcl__shape){4, {dy.d[0], t->conv.H, t->conv.W, C}}, error);
+}
+
+static mcl_status infer_bwd_weight(mcl__problem *problem, mcl_error *error)
+{
+    MCL_TRY(check_operands(problem, "input", "gradient", error));
+    const mcl__attrs *t = &problem->attrs;
+    mcl__shape x = problem->in[0], dy = problem->in[1];
+    char text0[64], text1[64];
+    if (x.d[0] != dy.d[0] || x.d[3] % t->conv.groups || dy.d[3] % t->conv.groups)
+        return mcl__fail(error, MCL_ERROR_SHAPE, "conv2d_bwd_weight: input %s does not fit gradient %s with %d group%s",
+                         mcl__shape_text(x, text0), mcl__shape_text(dy, text1), t->conv.groups, t->conv.groups == 1 ? "" : "s");
+    MCL_TRY(check_gradient(problem, dy, x.d[1], x.d[2], error));
+    return set_output(problem, (mcl__shape){4, {t->conv.KH, t->conv.KW, x.d[3] / t->conv.groups, dy.d[3]}}, error);
+}
+
+/* --- gradient */
+
+static void gradient(mcl__builder *builder, const mcl__node_view *node)
+{
+    int x = node->inputs[0], w = node->inputs[1], dy = mcl__build_gradient(builder, node->outputs[0]);
+    mcl__attrs attrs = *node->attrs;
+    if (node->epilogue && node->epilogue->count > 0) {
+        mcl__build_fail(builder, MCL_ERROR_INVALID, "conv2d: differentiation comes before fusion");
+        return;
+    }
+    if (mcl__build_wanted(builder, x)) {
+        mcl__shape shape = mcl__build_shape(builder, x);
+        attrs.conv.H = shape.d[1], attrs.conv.W = shape.d[2];
+        mcl__build_contribute(builder, x, mcl__build(builder, MCL__OP_conv2d_bwd_data, &attrs, NULL, (int[]){dy, w}, 2));
+    }
+    if (mcl__build_wanted(builder, w))
+        mcl__build_contribute(builder, w, mcl__build(builder, MCL__OP_conv2d_bwd_weight, node->attrs, NULL, (int[]){x, dy}, 2));
+}
+
+static double flops(const mcl__problem *problem)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    return 2.0 * a.N * a.OH * a.OW * a.K * a.KH * a.KW * (a.C / a.groups);
+}
+
+/* --- variants of one launch that take the logical tensors: the reference, and the native device's */
+
+enum { FWD, BWD_DATA, BWD_WEIGHT };
+
+static int pass_of(const mcl__problem *problem)
+{
+    return (int)problem->op - (int)MCL__OP_conv2d;
+}
+
+static void lower_plain(mcl__lowering *lowering, const mcl__problem *problem, const char *name, uint64_t workspace)
+{
+    mcl_conv2d_args args = mcl__conv2d_args(problem);
+    mcl__operand scratch = mcl__out(0);
+    if (workspace > 0) scratch = mcl__lower_workspace(lowering, workspace);
+    mcl__lower_kernel(lowering, "conv2d", name, NULL, NULL);
+    mcl__lower_arg(lowering, mcl__in(0));
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, mcl__out(0));
+    if (workspace > 0) mcl__lower_arg(lowering, scratch);
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__lower_linear(lowering, (size_t)mcl__shape_elements(problem->out[0]));
+    mcl__lower_epilogue(lowering, problem, 0);
+}
+
+static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const char *const names[] = {"conv2d_fwd", "conv2d_bwd_data", "conv2d_bwd_weight"};
+    lower_plain(lowering, problem, names[pass_of(problem)], 0);
+}
+
+static bool native_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)problem;
+    return capabilities->type == MCL_DEVICE_NATIVE;
+}
+
+static void lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const char *const names[] = {"conv2d_gemm_fwd", "conv2d_gemm_bwd_data", "conv2d_gemm_bwd_weight"};
+    mcl_conv2d_args args = mcl__conv2d_args(problem);
+    lower_plain(lowering, problem, names[pass_of(problem)], mcl__native_conv2d_workspace(&args));
+}
+
+static bool native_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args args = mcl__conv2d_args(problem);
+    return capabilities->type == MCL_DEVICE_NATIVE && mcl__native_conv2d_depthwise(&args);
+}
+
+static void lower_native_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const char *const names[] = {"conv2d_depthwise_fwd", "conv2d_depthwise_bwd_data", "conv2d_depthwise_bwd_weight"};
+    lower_plain(lowering, problem, names[pass_of(problem)], 0);
+}
+
+/* --- library: 1x1 convolutions are products of (N*H*W, C) and (C, K) */
+
+static bool library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    return capabilities->gemm && a.KH == 1 && a.KW == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_h == 0 && a.pad_w == 0 &&
+           a.groups == 1;
+}
+
+static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    int rows = a.N * a.OH * a.OW;
+    const mcl__gemm gemm[] = {
+        [FWD] = {.M = rows, .N = a.K, .K = a.C, .lda = a.C, .ldb = a.K, .ldc = a.K, .alpha = 1},
+        [BWD_DATA] = {.transpose_b = true, .M = rows, .N = a.C, .K = a.K, .lda = a.K, .ldb = a.K, .ldc = a.C, .alpha = 1},
+        [BWD_WEIGHT] = {.transpose_a = true, .M = a.C, .N = a.K, .K = rows, .lda = a.C, .ldb = a.K, .ldc = a.K, .alpha = 1},
+    };
+    mcl__lower_gemm(lowering, &gemm[pass_of(problem)], mcl__in(0), mcl__in(1), mcl__out(0));
+    mcl__lower_epilogue(lowering, problem, 0);
+}
+
+/* --- tile and depthwise: by pass */
+
+static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_tile_fwd, mcl__conv2d_tile_bwd_data, mcl__conv2d_tile_bwd_weight};
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    passes[pass_of(problem)](lowering, problem, &conv);
+}
+
+static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    return mcl__conv2d_tile_fits(&conv, capabilities);
+}
+
+static void lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *) = {
+        mcl__conv2d_depthwise_fwd, mcl__conv2d_depthwise_bwd_data, mcl__conv2d_depthwise_bwd_weight};
+    passes[pass_of(problem)](lowering, problem);
+}
+
+static const mcl__variant variants[] = {
+    {"library", library_applicable, lower_library},
+    {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
+    {"native_gemm", native_gemm_applicable, lower_native_gemm},
+    {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise},
+    {"tile", tile_applicable, lower_tile},
+    {"reference", NULL, lower_reference},
+    {0},
+};
+
+const mcl__op mcl__op_conv2d = {
+    .name = "conv2d", .inputs = 2, .outputs = 1, .takes_epilogue = true, .infer = infer_fwd, .gradient = gradient, .flops = flops,
+    .variants = variants,
+};
+const mcl__op mcl__op_conv2d_bwd_data = {
+    .name = "conv2d_bwd_data", .inputs = 2, .outputs = 1, .takes_epilogue = true, .infer = infer_bwd_data, .flops = flops,
+    .variants = variants,
+};
+const mcl__op mcl__op_conv2d_bwd_weight = {
+    .name = "conv2d_bwd_weight", .inputs = 2, .outputs = 1, .infer = infer_bwd_weight, .flops = flops, .variants = variants,
+};

@@ -1,0 +1,20 @@
+/* What the files of the convolution family share: the variants that are longer than a screen. */
+#ifndef MCL_OPS_CONV2D_H
+#define MCL_OPS_CONV2D_H
+#include "ops/op.h"
+
+/* conv2d_tile.c: register tiles. A dense layer is a 1x1 convolution of (rows, 1, 1, C). */
+bool mcl__conv2d_tile_fits(const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
+void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+/* out[0] = the sum of `count` copies of itself, in order. */
+void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elements, int count);
+
+/* conv2d_depthwise.c: one filter a channel. */
+bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *problem);
+void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem *problem);
+void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem);
+
+#endif
