@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Builds Monocle with its tests and runs them.
+#   tests/run.sh [default|asan|oclgrind] [CTEST OPTION...]
+# asan: the same tests under AddressSanitizer and UndefinedBehaviorSanitizer; oclgrind: every kernel under the OpenCL
+# interpreter that finds invalid accesses and races.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+suite=${1:-default}
+[ $# -eq 0 ] || shift
+case $suite in
+default)
+  ./samples/build.sh --tests
+  exec ctest --test-dir build --output-on-failure -j 2 "$@"
+  ;;
+asan)
+  sanitizers="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
+  BUILD=build-asan BUILD_TYPE=RelWithDebInfo ./samples/build.sh --tests -DCMAKE_C_FLAGS="$sanitizers" -DBUILD_SHARED_LIBS=OFF
+  ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/tests/lsan.supp" UBSAN_OPTIONS=print_stacktrace=1 \
+    exec ctest --test-dir build-asan --output-on-failure -j 2 "$@"
+  ;;
+oclgrind)
+  EXTRA_PACKAGES=oclgrind ./samples/build.sh --tests
+  exec tests/conformance/oclgrind.sh build "$@"
+  ;;
+*)
+  sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  exit 2
+  ;;
+esac
