@@ -1,0 +1,34 @@
+/* The native kernels: the reference of every operator as a plain C function, and the fast convolutions. Their results do
+ * not depend on the number of threads: work is cut, and sums are taken, along borders that the shapes alone decide. */
+#ifndef MCL_OPS_NATIVE_H
+#define MCL_OPS_NATIVE_H
+#include "args.h"
+#include "device/device.h"
+#include "step.h"
+
+#define MCL_NATIVE(name) void mcl__native_##name(const mcl__native_arg *arg);
+#include "ops/native/kernels.def"
+#undef MCL_NATIVE
+
+/* Bytes of workspace of the three conv2d_gemm kernels. Never 0. */
+uint64_t mcl__native_conv2d_workspace(const mcl_conv2d_args *args);
+/* Do the conv2d_depthwise kernels serve this? One input and one output channel a group. */
+bool mcl__native_conv2d_depthwise(const mcl_conv2d_args *args);
+
+/* Sums over rows for each channel, in double, cut into parts by the number of rows alone. `add` adds the terms of rows
+ * [first, end) for channels [channel, channel + count) to sum and second (count each, at most MCL__NATIVE_BLOCK);
+ * `finish` takes the whole sums. */
+#define MCL__NATIVE_BLOCK 64
+typedef struct mcl__native_reduction {
+    const float *x, *dy;   /* (rows, C); what add() reads */
+    const float *mean, *variance;
+    float *out, *out2;     /* (C); what finish() writes */
+    int rows, C;
+    float eps;
+    void (*add)(const struct mcl__native_reduction *reduction, int first, int end, int channel, int count,
+                double *sum, double *second);
+    void (*finish)(const struct mcl__native_reduction *reduction, int channel, double sum, double second);
+} mcl__native_reduction;
+void mcl__native_reduce(const mcl__native_reduction *reduction);
+
+#endif
