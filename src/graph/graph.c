@@ -113,42 +113,10 @@ int mcl__graph_running(mcl__graph *graph, const char *name, bool pending)
     return slot_tensor(graph, pending ? &model->pending : &model->running_value, model->running, model->runnings, name);
 }
 
-static int epilogue_inputs(const mcl__epilogue *epilogue)
-{
-    int tensors = 0;
-    bool dropout = false;
-    for (int i = 0; i < epilogue->count; i++) {
-        tensors += mcl__epilogue_tensors(&epilogue->code[i]);
-        dropout |= epilogue->code[i].code == MCL_EP_DROPOUT;
-    }
-    return tensors + dropout;
-}
-
-/* Each code's tensors against the shape that they are applied to. */
-static mcl_status check_epilogue(const mcl__problem *problem, mcl_error *error)
-{
-    int input = problem->inputs - epilogue_inputs(&problem->epilogue);
-    mcl__shape shape = problem->out[0], channels = {1, {mcl__shape_channels(shape)}};
-    if (input < 0) return mcl__fail(error, MCL_ERROR_INVALID, "inputs are missing");
-    for (int i = 0; i < problem->epilogue.count; i++) {
-        const mcl_epilogue_code *code = &problem->epilogue.code[i];
-        mcl__shape wanted = MCL_EP_BIAS == code->code || MCL_EP_SCALE_SHIFT == code->code ? channels : shape;
-        for (int j = mcl__epilogue_tensors(code); j > 0; j--, input++) {
-            char one[64], other[64];
-            if (problem->in_dtype[input] != MCL_F32) return mcl__fail(error, MCL_ERROR_DTYPE, "input %d is not f32", input);
-            if (!mcl__shape_equal(problem->in[input], wanted))
-                return mcl__fail(error, MCL_ERROR_SHAPE, "%s does not fit %s", mcl__shape_text(problem->in[input], one),
-                                 mcl__shape_text(shape, other));
-        }
-    }
-    return MCL_OK;
-}
-
 static mcl_status infer(mcl__graph *graph, mcl__problem *problem)
 {
     const mcl__op *op = mcl__op_get(problem->op);
     MCL_TRY(op->infer(problem, &graph->error));
-    if (problem->epilogue.count > 0) MCL_TRY(check_epilogue(problem, &graph->error));
     for (int i = 0; i < problem->outputs; i++)
         if (!mcl__shape_valid(problem->out[i]))
             return mcl__fail(&graph->error, MCL_ERROR_SHAPE, "%s: an output has no elements, or 2^31 and more", op->name);
