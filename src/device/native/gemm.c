@@ -7,7 +7,8 @@
 #define PART_LEAST 64    /* rows or columns of a part */
 #define SERIAL_FLOPS 1e5 /* below this, threads cost more than they bring */
 
-static void part(const mcl__gemm *g, const float *a, const float *b, float *c, int row, int rows, int column, int columns)
+static void part(const mcl__gemm *g, const float *a, const float *b, float *c, int row, int rows, int column,
+                 int columns)
 {
     a += g->transpose_a ? (size_t)row : (size_t)row * (size_t)g->lda;
     b += g->transpose_b ? (size_t)column * (size_t)g->ldb : (size_t)column;

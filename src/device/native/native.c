@@ -161,7 +161,8 @@ static profile_row *profile_row_get(mcl_device *device, const char *label)
 }
 
 /* A launch with `extra` bytes behind it. */
-static mcl_status launch_create(mcl_device *device, launch_kind kind, const char *what, size_t extra, mcl__launch **launch)
+static mcl_status launch_create(mcl_device *device, launch_kind kind, const char *what, size_t extra,
+                                mcl__launch **launch)
 {
     mcl__launch *made = calloc(1, sizeof *made + extra);
     if (!made) return mcl__device_fail(device, MCL_ERROR_MEMORY, "no memory for launch \"%s\"", what);

@@ -1,5 +1,5 @@
-/* Batch normalisation in its parts. The statistics are taken in double around the first row, so that a mean far from zero
- * costs no accuracy. */
+/* Batch normalisation in its parts. The statistics are taken in double around the first row, so that a mean far from
+ * zero costs no accuracy. */
 #include "ops/native/native.h"
 #include <math.h>
 
@@ -27,8 +27,8 @@ static void finish_moments(const mcl__native_reduction *reduction, int channel, 
 void mcl__native_batch_norm_stats(const mcl__native_arg *arg)
 {
     const mcl_batch_norm_args *a = arg[3].pointer;
-    mcl__native_reduction reduction = {.x = arg[0].pointer, .out = arg[1].pointer, .out2 = arg[2].pointer, .rows = a->rows,
-                                       .C = a->C, .add = add_moments, .finish = finish_moments};
+    mcl__native_reduction reduction = {.x = arg[0].pointer, .out = arg[1].pointer, .out2 = arg[2].pointer,
+                                       .rows = a->rows, .C = a->C, .add = add_moments, .finish = finish_moments};
     mcl__native_reduce(&reduction);
 }
 
@@ -60,8 +60,8 @@ void mcl__native_batch_norm_track(const mcl__native_arg *arg)
     }
 }
 
-static void add_gradients(const mcl__native_reduction *reduction, int first, int end, int channel, int count, double *sum,
-                          double *second)
+static void add_gradients(const mcl__native_reduction *reduction, int first, int end, int channel, int count,
+                          double *sum, double *second)
 {
     const float *mean = reduction->mean + channel;
     for (int row = first; row < end; row++) {

@@ -65,7 +65,8 @@ void mcl__native_conv2d_depthwise_bwd_data(const mcl__native_arg *arg)
 }
 
 /* Channels [c, c + count) of tap (r, s), in float over a line of pixels, the lines in double. */
-static void tap_bwd(const mcl_conv2d_args *a, const float *x, const float *dy, float *dw, int r, int s, int c, int count)
+static void tap_bwd(const mcl_conv2d_args *a, const float *x, const float *dy, float *dw, int r, int s, int c,
+                    int count)
 {
     double sum[MCL__NATIVE_BLOCK] = {0};
     for (int n = 0; n < a->N; n++)

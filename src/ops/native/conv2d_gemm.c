@@ -1,8 +1,8 @@
 /* Convolutions as products: slices of im2col and CBLAS. A 1x1 convolution of stride 1 is a product as it stands.
  *
- * Work is cut into pieces by the shape alone; piece i belongs to slot i % SLOTS, a slot is one thread's at a time, and has its
- * own buffer in the workspace: [SLOTS][rows * patch] for im2col, then [SLOTS][|dw|] partial sums where dw is small.
- * OpenBLAS runs single-threaded inside (device/native/gemm.c). */
+ * Work is cut into pieces by the shape alone; piece i belongs to slot i % SLOTS. One thread at a time works on a slot,
+ * which has its own part of the workspace: [SLOTS][rows * patch] for im2col, then [SLOTS][|dw|] partial sums where dw is
+ * small. OpenBLAS runs single-threaded inside (device/native/gemm.c). */
 #include "ops/native/native.h"
 #include <cblas.h>
 #include <string.h>
@@ -37,6 +37,9 @@ static shape shape_of(const mcl_conv2d_args *a)
 }
 
 static size_t slice_floats(const shape *s) { return s->pointwise ? 0 : (size_t)s->rows * s->patch; }
+/* The leading dimension of im2col, or of x where it stands for it. */
+static int row_length(const shape *s) { return s->pointwise ? s->a->C : s->patch; }
+
 static size_t partial_floats(const shape *s) { return s->partial ? (size_t)s->patch * s->a->K : 0; }
 
 uint64_t mcl__native_conv2d_workspace(const mcl_conv2d_args *args)
@@ -46,8 +49,6 @@ uint64_t mcl__native_conv2d_workspace(const mcl_conv2d_args *args)
     return (floats ? floats : 1) * sizeof(float);
 }
 
-/* Calls visit(row of the window's first tap in x, number of floats, at in the patch) for each run of floats that is contiguous in x and
- * in the patch of (n, oh, ow); the rest of the patch lies in the padding. Gathers into the patch, or scatters out of it. */
 typedef struct window { int n, oh, ow; } window;
 
 static window window_of(const shape *s, int pixel)
@@ -66,8 +67,8 @@ static void scatter(const float *restrict patch, float *restrict dx, int n)
     for (int i = 0; i < n; i++) dx[i] += patch[i];
 }
 
-/* The runs of row r of a window: taps [first, end) lie inside, `step` taps a run. Whole runs where the pixels of x that the
- * taps read are neighbours. */
+/* Row r of a window: taps [first, end) lie inside the picture, whose row begins at `at` in x. `step` taps at a time are
+ * contiguous there: all of them where the taps' pixels are neighbours. */
 typedef struct runs { int first, end, step; size_t at; } runs;
 
 static runs runs_of(const shape *s, window v, int r, int group)
@@ -125,7 +126,7 @@ static void slice_fwd(const shape *s, const float *x, const float *w, float *y, 
     for (int g = 0; g < a->groups; g++) {
         const float *rows = s->pointwise ? x + (size_t)first * a->C + g * s->Cg : col;
         if (!s->pointwise) im2col(s, x, g, first, count, col);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, s->Kg, s->patch, 1, rows, s->pointwise ? a->C : s->patch,
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, s->Kg, s->patch, 1, rows, row_length(s),
                     w + g * s->Kg, a->K, 0, y + (size_t)first * a->K + g * s->Kg, a->K);
     }
 }
@@ -138,7 +139,8 @@ void mcl__native_conv2d_gemm_fwd(const mcl__native_arg *arg)
 #pragma omp parallel for schedule(static, 1)
     for (int slot = 0; slot < SLOTS; slot++)
         for (int64_t first = (int64_t)slot * s.rows; first < s.pixels; first += (int64_t)SLOTS * s.rows)
-            slice_fwd(&s, x, w, y, workspace + slot * slice_floats(&s), (int)first, least(s.rows, (int)(s.pixels - first)));
+            slice_fwd(&s, x, w, y, workspace + slot * slice_floats(&s), (int)first,
+                      least(s.rows, (int)(s.pixels - first)));
 }
 
 /* Windows [first, first + count) give their part to dx, or, where it is pointwise, are its rows. */
@@ -147,8 +149,8 @@ static void slice_bwd_data(const shape *s, const float *dy, const float *w, floa
     const mcl_conv2d_args *a = s->a;
     for (int g = 0; g < a->groups; g++) {
         float *rows = s->pointwise ? dx + (size_t)first * a->C + g * s->Cg : col;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, s->patch, s->Kg, 1, dy + (size_t)first * a->K + g * s->Kg,
-                    a->K, w + g * s->Kg, a->K, 0, rows, s->pointwise ? a->C : s->patch);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, s->patch, s->Kg, 1,
+                    dy + (size_t)first * a->K + g * s->Kg, a->K, w + g * s->Kg, a->K, 0, rows, row_length(s));
         if (!s->pointwise) col2im(s, col, g, first, count, dx);
     }
 }
@@ -173,13 +175,14 @@ void mcl__native_conv2d_gemm_bwd_data(const mcl__native_arg *arg)
 }
 
 /* dw, (patch, K), gains the product of windows [first, first + count). */
-static void slice_bwd_weight(const shape *s, const float *x, const float *dy, float *dw, float *col, int first, int count)
+static void slice_bwd_weight(const shape *s, const float *x, const float *dy, float *dw, float *col, int first,
+                             int count)
 {
     const mcl_conv2d_args *a = s->a;
     for (int g = 0; g < a->groups; g++) {
         const float *rows = s->pointwise ? x + (size_t)first * a->C + g * s->Cg : col;
         if (!s->pointwise) im2col(s, x, g, first, count, col);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, s->patch, s->Kg, count, 1, rows, s->pointwise ? a->C : s->patch,
+        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, s->patch, s->Kg, count, 1, rows, row_length(s),
                     dy + (size_t)first * a->K + g * s->Kg, a->K, 1, dw + g * s->Kg, a->K);
     }
 }
@@ -201,7 +204,8 @@ static void weight_by_slices(const shape *s, const float *x, const float *dy, fl
 }
 
 /* Channels [c, c + count) of one tap for windows [first, first + rows): a narrow im2col. */
-static void tap_columns(const shape *s, const float *x, int tap, int channel, int count, int first, int rows, float *col)
+static void tap_columns(const shape *s, const float *x, int tap, int channel, int count, int first, int rows,
+                        float *col)
 {
     const mcl_conv2d_args *a = s->a;
     for (int i = 0; i < rows; i++) {
@@ -216,7 +220,8 @@ static void tap_columns(const shape *s, const float *x, int tap, int channel, in
 }
 
 /* Rows [row, row + count) of dw's group: some channels of one tap, over all windows. */
-static void tap_bwd_weight(const shape *s, const float *x, const float *dy, float *dw, float *col, int group, int row, int count)
+static void tap_bwd_weight(const shape *s, const float *x, const float *dy, float *dw, float *col, int group, int row,
+                           int count)
 {
     const mcl_conv2d_args *a = s->a;
     int rows = s->pointwise ? s->pixels : (int)(slice_floats(s) / count), channel = group * s->Cg + row % s->Cg;

@@ -1,5 +1,5 @@
-/* A batch from a data set of bytes: the same decisions and the same bits as the kernel, as nothing here is contracted or
- * divided. */
+/* A batch from a data set of bytes: the same decisions and the same bits as the kernel, as nothing here is contracted
+ * or divided. */
 #include "ops/native/native.h"
 #include "philox.h"
 

@@ -1,5 +1,5 @@
-/* The point-wise codes over a whole tensor, a tile at a time: each code is one loop over the tile, chosen from a table, so
- * that the formulas of pointwise.h meet the compiler with everything but the values constant. */
+/* The point-wise codes over a whole tensor, a tile at a time: each code is one loop over the tile, chosen from a table,
+ * so that the formulas of pointwise.h meet the compiler with everything but the values constant. */
 #include "ops/native/native.h"
 #include "pointwise.h"
 #include <string.h>
@@ -46,7 +46,8 @@ static point_loop loop_of(const mcl_epilogue_code *code)
 }
 
 /* Element `first` + i of the tensor for v[i]; four neighbours of a sample share one draw. */
-static void dropout(const mcl_map_args *a, const mcl_epilogue_code *code, const mcl_step *step, int first, int n, float *v)
+static void dropout(const mcl_map_args *a, const mcl_epilogue_code *code, const mcl_step *step, int first, int n,
+                    float *v)
 {
     mcl_philox4 drawn = {{0}};
     for (int i = 0; i < n; i++) {

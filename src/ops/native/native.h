@@ -1,5 +1,5 @@
-/* The native kernels: the reference of every operator as a plain C function, and the fast convolutions. Their results do
- * not depend on the number of threads: work is cut, and sums are taken, along borders that the shapes alone decide. */
+/* The native kernels: the reference of every operator as a plain C function, and the fast convolutions. Their results
+ * do not depend on the number of threads: work is cut, and sums are taken, along borders that shapes alone decide. */
 #ifndef MCL_OPS_NATIVE_H
 #define MCL_OPS_NATIVE_H
 #include "args.h"

@@ -1,5 +1,5 @@
-/* Pooling over windows and over whole planes. The gradients gather: each input pixel adds up the windows that contain it,
- * in a fixed order. */
+/* Pooling over windows and over whole planes. The gradients gather: each input pixel adds up the windows that contain
+ * it, in a fixed order. */
 #include "ops/native/native.h"
 #include <math.h>
 #include <string.h>

@@ -37,10 +37,11 @@ void mcl__native_region(const mcl__native_arg *arg)
         for (int j = 0; j < D[1]; j++)
             for (int k = 0; k < D[2]; k++) {
                 float *run = dst + (((size_t)i * D[1] + j) * D[2] + k) * D[3];
-                if (contains(i0, i) && contains(i1, j) && contains(i2, k))
-                    copy_run(a, src + (((size_t)(i - offset[0]) * S[1] + (j - offset[1])) * S[2] + (k - offset[2])) * S[3],
-                             run, i3);
-                else if (a->zero_outside)
+                if (contains(i0, i) && contains(i1, j) && contains(i2, k)) {
+                    size_t line = (size_t)(i - offset[0]) * S[1] + (j - offset[1]);
+                    copy_run(a, src + (line * S[2] + (k - offset[2])) * S[3], run, i3);
+                } else if (a->zero_outside) {
                     memset(run, 0, (size_t)D[3] * sizeof *run);
+                }
             }
 }

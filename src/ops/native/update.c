@@ -1,5 +1,5 @@
-/* What the device remembers of a step, the gates on what persists, and the optimisers. Gradient, parameters and optimiser
- * state lie at equal offsets of their slabs. */
+/* What the device remembers of a step, the gates on what persists, and the optimisers. Gradient, parameters and
+ * optimiser state lie at equal offsets of their slabs. */
 #include "ops/native/native.h"
 #include <math.h>
 #include <string.h>
@@ -100,6 +100,8 @@ void mcl__native_commit(const mcl__native_arg *arg)
 {
     const mcl_state *state = arg[1].pointer;
     const mcl_slab_args *a = arg[3].pointer;
+    const float *pending = arg[0].pointer;
+    float *running = arg[2].pointer;
     if (state->first_bad) return;
-    memcpy((float *)arg[2].pointer + a->offset, (const float *)arg[0].pointer + a->offset, (size_t)a->n * sizeof(float));
+    memcpy(running + a->offset, pending + a->offset, (size_t)a->n * sizeof *running);
 }
