@@ -1,0 +1,422 @@
+/* Tables of problems, and for each operator the function that makes problems from its table; see cases.h. */
+#include "conformance/cases.h"
+#include "support/problem.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(array) (int)(sizeof(array) / sizeof((array)[0]))
+
+static void emit(conformance_cases *cases, const mcl__problem *problem)
+{
+    cases->at = realloc(cases->at, (size_t)(cases->count + 1) * sizeof *cases->at);
+    if (!cases->at) abort();
+    cases->at[cases->count] = (conformance_case){*problem, (uint64_t)cases->count};
+    cases->count++;
+}
+
+/* Problems whose step block and state matter are run with several of each (see support/fill.c). */
+static void emit_seeds(conformance_cases *cases, const mcl__problem *problem)
+{
+    for (int i = 0; i < 6; i++) emit(cases, problem);
+}
+
+/* --- Epilogues ------------------------------------------------------------------------------------------------------------------ */
+
+#define BIAS {.code = MCL_EP_BIAS}
+#define SCALE_SHIFT {.code = MCL_EP_SCALE_SHIFT}
+#define ADD {.code = MCL_EP_ADD}
+#define ACT(kind) {.code = MCL_EP_ACT, .act = MCL_ACT_##kind, .alpha = 0.1f}
+#define DACT(kind) {.code = MCL_EP_DACT, .act = MCL_ACT_##kind, .alpha = 0.1f}
+#define DROPOUT {.code = MCL_EP_DROPOUT, .alpha = 1.25f, .stream = 0xabcd1234u, .threshold = 0xccccccccu}
+#define SCALE {.code = MCL_EP_SCALE, .alpha = -0.75f}
+
+static const mcl_epilogue_code epilogues[][MCL_EPILOGUE_MAX] = {
+    {{0}},
+    {BIAS, ACT(RELU)},
+    {BIAS},
+    {SCALE_SHIFT, ADD, ACT(RELU6)},
+    {BIAS, SCALE_SHIFT, ACT(LEAKY_RELU), ADD, DROPOUT, SCALE},
+    {SCALE_SHIFT, SCALE_SHIFT, BIAS, ADD, DACT(RELU), ACT(TANH)}, /* seven tensors */
+    {ADD, DACT(RELU6)},
+    {ACT(SIGMOID)},
+    {DACT(SIGMOID)},
+    {DACT(TANH), DROPOUT},
+    {DACT(LEAKY_RELU), ADD},
+    {ACT(RELU)},
+    {DROPOUT},
+    {SCALE},
+};
+
+static void append_epilogue(mcl__problem *problem, int which, mcl__shape out)
+{
+    for (int i = 0; i < MCL_EPILOGUE_MAX && epilogues[which][i].code; i++)
+        test_problem_code(problem, epilogues[which][i], out.rank, out.d);
+}
+
+/* A problem of an operator that takes epilogues: all of them on the first row, one on each other row. */
+static void emit_epilogues(conformance_cases *cases, const mcl__problem *plain, int row, mcl__shape out)
+{
+    for (int i = 0; i < COUNT(epilogues); i++) {
+        if (row > 0 && i != (row % 2 ? 0 : row / 2 % 6)) continue;
+        mcl__problem problem = *plain;
+        append_epilogue(&problem, i, out);
+        emit(cases, &problem);
+    }
+}
+
+/* --- Convolution ----------------------------------------------------------------------------------------------------------------- */
+
+typedef struct conv_row { int N, H, W, C, K, KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups; } conv_row;
+
+static const conv_row convolutions[] = {
+    {2, 5, 7, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1},      {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1},
+    {1, 8, 8, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1},    {2, 9, 9, 15, 17, 3, 3, 2, 2, 1, 1, 1, 1, 1},
+    {1, 16, 17, 17, 15, 3, 3, 1, 1, 1, 1, 1, 1, 1},  {3, 7, 6, 4, 63, 1, 1, 1, 1, 0, 0, 1, 1, 1},
+    {1, 6, 5, 65, 64, 1, 1, 1, 1, 0, 0, 1, 1, 1},    {2, 15, 13, 3, 20, 5, 5, 1, 1, 2, 2, 1, 1, 1},
+    {1, 28, 28, 1, 6, 5, 5, 1, 1, 2, 2, 1, 1, 1},    {1, 11, 10, 5, 31, 3, 2, 3, 2, 1, 0, 1, 1, 1},
+    {1, 12, 12, 8, 16, 3, 3, 1, 1, 2, 2, 2, 2, 1},   {1, 10, 9, 6, 7, 3, 3, 2, 1, 0, 1, 1, 2, 1},
+    {2, 8, 8, 32, 16, 1, 1, 2, 2, 0, 0, 1, 1, 1},    {1, 7, 7, 64, 65, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {1, 33, 5, 16, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1},   {2, 6, 6, 4, 8, 3, 3, 1, 1, 1, 1, 1, 1, 2},
+    {1, 7, 7, 12, 18, 3, 3, 2, 2, 1, 1, 1, 1, 3},    {1, 9, 9, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 16},
+    {2, 8, 7, 17, 17, 3, 3, 2, 2, 1, 1, 1, 1, 17},   {1, 9, 8, 5, 10, 3, 3, 1, 1, 1, 1, 1, 1, 5},
+    {1, 10, 10, 33, 33, 5, 5, 1, 1, 2, 2, 1, 1, 33}, {1, 11, 11, 32, 32, 3, 3, 1, 1, 2, 2, 2, 2, 32},
+    {5, 4, 4, 16, 47, 4, 4, 1, 1, 0, 0, 1, 1, 1},    {1, 3, 3, 2, 2, 3, 3, 1, 1, 4, 4, 1, 1, 1},
+    {1, 5, 40, 16, 16, 3, 3, 1, 3, 1, 1, 1, 1, 1},   {1, 8, 8, 64, 32, 3, 3, 1, 1, 1, 1, 1, 1, 4},
+    {16, 32, 32, 16, 16, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {4, 33, 31, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, 64},
+};
+
+static int positions(int size, int pad, int kernel, int dilation, int stride)
+{
+    return (size + 2 * pad - dilation * (kernel - 1) - 1) / stride + 1;
+}
+
+static void conv2d_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(convolutions); i++) {
+        conv_row r = convolutions[i];
+        mcl__problem problem = {.op = op, .attrs = {.conv = {r.KH, r.KW, r.stride_h, r.stride_w, r.pad_h, r.pad_w, r.dilation_h,
+                                                             r.dilation_w, r.groups, 0, 0}}};
+        int OH = positions(r.H, r.pad_h, r.KH, r.dilation_h, r.stride_h), OW = positions(r.W, r.pad_w, r.KW, r.dilation_w, r.stride_w);
+        mcl__shape x = {4, {r.N, r.H, r.W, r.C}}, w = {4, {r.KH, r.KW, r.C / r.groups, r.K}}, y = {4, {r.N, OH, OW, r.K}};
+        const mcl__shape operands[3][2] = {{x, w}, {y, w}, {x, y}};
+        const mcl__shape *in = operands[op - MCL__OP_conv2d];
+        test_problem_input(&problem, MCL_F32, 4, in[0].d);
+        test_problem_input(&problem, MCL_F32, 4, in[1].d);
+        if (op == MCL__OP_conv2d_bwd_data) problem.attrs.conv.H = r.H, problem.attrs.conv.W = r.W;
+        if (op == MCL__OP_conv2d_bwd_weight) emit(cases, &problem);
+        else emit_epilogues(cases, &problem, i, op == MCL__OP_conv2d ? y : x);
+    }
+}
+
+static const struct { int R, C, K; } dense_layers[] = {
+    {7, 20, 10}, {1, 1, 1},   {1, 17, 10},  {2, 16, 16},    {15, 31, 33},   {16, 64, 15},    {17, 63, 65},
+    {64, 65, 9}, {7, 128, 1}, {128, 3, 7},  {65, 400, 120}, {33, 7, 129},   {700, 301, 84},
+};
+
+static void dense_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(dense_layers); i++) {
+        int R = dense_layers[i].R, C = dense_layers[i].C, K = dense_layers[i].K;
+        mcl__shape x = {2, {R, C}}, w = {2, {C, K}}, y = {2, {R, K}};
+        const mcl__shape operands[3][2] = {{x, w}, {y, w}, {x, y}};
+        const mcl__shape *in = operands[op - MCL__OP_dense];
+        mcl__problem problem = {.op = op};
+        test_problem_input(&problem, MCL_F32, 2, in[0].d);
+        test_problem_input(&problem, MCL_F32, 2, in[1].d);
+        if (op == MCL__OP_dense_bwd_weight) emit(cases, &problem);
+        else emit_epilogues(cases, &problem, i, op == MCL__OP_dense ? y : x);
+    }
+}
+
+/* --- Pointwise and by channel -------------------------------------------------------------------------------------------------- */
+
+static const mcl__shape activations[] = {
+    {4, {2, 3, 5, 7}},    {1, {1}},           {2, {3, 17}},        {4, {1, 1, 1, 17}},   {4, {4, 8, 8, 16}},  {4, {2, 1, 1, 1}},
+    {4, {3, 16, 17, 15}}, {4, {1, 9, 7, 64}}, {4, {2, 13, 13, 65}}, {2, {37, 10}},        {4, {16, 16, 16, 3}}, {4, {4, 32, 32, 8}},
+    {2, {1, 129}},        {2, {1000, 63}},    {4, {1, 1, 300, 32}}, {4, {2, 64, 64, 33}}, {4, {5, 40, 40, 16}},
+};
+
+static void map_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(activations); i++)
+        for (int e = 1; e < COUNT(epilogues); e++) {
+            if (i > 0 && (e + i) % 4) continue;
+            mcl__problem problem = {.op = op};
+            test_problem_input(&problem, MCL_F32, activations[i].rank, activations[i].d);
+            append_epilogue(&problem, e, activations[i]);
+            emit(cases, &problem);
+        }
+}
+
+/* Operators of x, perhaps dy, and some vectors by channel. */
+static void channel_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    int tensors = op == MCL__OP_batch_norm_bwd_reduce || op == MCL__OP_batch_norm_bwd_data ? 2 : 1;
+    int vectors = op == MCL__OP_batch_norm_bwd_reduce ? 2 : op == MCL__OP_batch_norm_bwd_data ? 5 : 0;
+    for (int i = 0; i < COUNT(activations); i++) {
+        mcl__problem problem = {.op = op};
+        if (op != MCL__OP_channel_sum) problem.attrs.norm.eps = 1e-5f;
+        for (int t = 0; t < tensors; t++) test_problem_input(&problem, MCL_F32, activations[i].rank, activations[i].d);
+        for (int v = 0; v < vectors; v++) test_problem_input(&problem, MCL_F32, TEST_SHAPE(mcl__shape_channels(activations[i])));
+        emit(cases, &problem);
+        if (op == MCL__OP_batch_norm_stats) emit(cases, &problem); /* an even and an odd seed: see fill_channels */
+    }
+}
+
+static const int channels[] = {1, 3, 15, 16, 17, 64, 65, 513};
+
+static void batch_norm_vector_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(channels); i++)
+        for (int rows = 1; rows < 200; rows += 127) {
+            mcl__problem problem = {.op = op, .attrs = {.norm = {.eps = 1e-5f, .momentum = 0.1f, .rows = rows}}};
+            for (int v = 0; v < 4; v++) test_problem_input(&problem, MCL_F32, TEST_SHAPE(channels[i]));
+            if (op == MCL__OP_batch_norm_track) test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+            emit(cases, &problem);
+        }
+}
+
+/* --- Pools ------------------------------------------------------------------------------------------------------------------------- */
+
+static const struct { int N, H, W, C, KH, KW, stride_h, stride_w, pad_h, pad_w, count_padding; } pools[] = {
+    {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0},     {2, 4, 4, 3, 2, 2, 2, 2, 0, 0, 0},   {1, 7, 6, 15, 3, 3, 2, 2, 1, 1, 0},
+    {2, 5, 5, 17, 3, 2, 1, 1, 1, 1, 1},    {1, 6, 7, 16, 3, 2, 2, 3, 1, 0, 1},  {3, 5, 5, 1, 2, 2, 3, 3, 0, 0, 0},
+    {1, 28, 28, 6, 2, 2, 2, 2, 0, 0, 0},   {2, 16, 15, 64, 3, 3, 2, 2, 1, 1, 0}, {1, 9, 9, 33, 5, 5, 1, 1, 2, 2, 1},
+    {1, 8, 8, 65, 3, 3, 1, 1, 1, 1, 0},    {2, 10, 11, 4, 7, 7, 7, 7, 3, 3, 0}, {1, 9, 1, 63, 3, 1, 2, 1, 1, 0, 0},
+};
+
+static void pool_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    bool backward = op == MCL__OP_max_pool_bwd || op == MCL__OP_avg_pool_bwd;
+    for (int i = 0; i < COUNT(pools); i++) {
+        mcl__problem problem = {.op = op};
+        problem.attrs.pool.KH = pools[i].KH, problem.attrs.pool.KW = pools[i].KW;
+        problem.attrs.pool.stride_h = pools[i].stride_h, problem.attrs.pool.stride_w = pools[i].stride_w;
+        problem.attrs.pool.pad_h = pools[i].pad_h, problem.attrs.pool.pad_w = pools[i].pad_w;
+        if (op == MCL__OP_avg_pool || op == MCL__OP_avg_pool_bwd) problem.attrs.pool.count_padding = pools[i].count_padding;
+        int OH = positions(pools[i].H, pools[i].pad_h, pools[i].KH, 1, pools[i].stride_h);
+        int OW = positions(pools[i].W, pools[i].pad_w, pools[i].KW, 1, pools[i].stride_w);
+        if (backward) {
+            problem.attrs.pool.H = pools[i].H, problem.attrs.pool.W = pools[i].W;
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(pools[i].N, OH, OW, pools[i].C));
+            if (op == MCL__OP_max_pool_bwd) test_problem_input(&problem, MCL_U8, TEST_SHAPE(pools[i].N, OH, OW, pools[i].C));
+        } else {
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(pools[i].N, pools[i].H, pools[i].W, pools[i].C));
+        }
+        emit(cases, &problem);
+    }
+}
+
+static void global_pool_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(activations); i++) {
+        mcl__shape x = activations[i];
+        if (x.rank != 4) continue;
+        mcl__problem problem = {.op = op};
+        if (op == MCL__OP_global_avg_pool) {
+            test_problem_input(&problem, MCL_F32, 4, x.d);
+        } else {
+            problem.attrs.pool.H = x.d[1], problem.attrs.pool.W = x.d[2];
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(x.d[0], 1, 1, x.d[3]));
+        }
+        emit(cases, &problem);
+    }
+}
+
+/* --- Regions ----------------------------------------------------------------------------------------------------------------------- */
+
+static const struct { mcl__shape large, small; int offset[4]; } regions[] = {
+    {{4, {2, 5, 4, 3}}, {4, {1, 3, 4, 2}}, {1, 2, 0, 1}},      {{1, {1}}, {1, {1}}, {0}},
+    {{2, {7, 65}}, {2, {7, 17}}, {0, 33}},                     {{4, {2, 8, 8, 48}}, {4, {2, 8, 8, 16}}, {0, 0, 0, 16}},
+    {{4, {3, 9, 9, 16}}, {4, {3, 5, 5, 15}}, {0, 2, 2, 1}},    {{3, {4, 17, 5}}, {3, {4, 16, 5}}, {0, 1, 0}},
+    {{4, {1, 33, 31, 7}}, {4, {1, 31, 29, 7}}, {0, 1, 1, 0}},  {{4, {2, 4, 4, 32}}, {4, {2, 4, 4, 16}}, {0, 0, 0, 8}},
+    {{4, {2, 15, 15, 64}}, {4, {2, 15, 15, 63}}, {0, 0, 0, 0}},
+};
+
+static void region_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(regions); i++) {
+        bool cut = op == MCL__OP_slice;
+        mcl__shape in = cut ? regions[i].large : regions[i].small;
+        mcl__problem problem = {.op = op, .attrs = {.region = {.size = cut ? regions[i].small : regions[i].large}}};
+        memcpy(problem.attrs.region.offset, regions[i].offset, sizeof regions[i].offset);
+        test_problem_input(&problem, MCL_F32, in.rank, in.d);
+        emit(cases, &problem);
+    }
+}
+
+static const struct { int rank, axis, size[4], parts[5]; } concats[] = {
+    {4, 3, {2, 3, 5, 0}, {3, 16, 5}}, {4, 0, {0, 3, 2, 4}, {1, 2}},     {4, 1, {2, 0, 3, 15}, {4, 1, 1}},
+    {4, 2, {1, 3, 0, 17}, {2, 7}},    {2, 1, {7, 0}, {64, 1, 65}},      {2, 0, {0, 9}, {1, 1, 1, 3, 2}},
+    {1, 0, {0}, {5, 11}},             {4, 3, {2, 8, 8, 0}, {16, 16, 32}}, {4, 3, {1, 4, 4, 0}, {1, 1}},
+};
+
+static void concat_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(concats); i++) {
+        mcl__problem problem = {.op = op, .attrs = {.concat = {concats[i].axis}}};
+        for (int part = 0; part < 5 && concats[i].parts[part]; part++) {
+            int size[4];
+            memcpy(size, concats[i].size, sizeof size);
+            size[concats[i].axis] = concats[i].parts[part];
+            test_problem_input(&problem, MCL_F32, concats[i].rank, size);
+        }
+        emit(cases, &problem);
+    }
+}
+
+/* --- Loss ---------------------------------------------------------------------------------------------------------------------------- */
+
+static const struct { int R, C; } logits[] = {{7, 10}, {1, 1}, {1, 10}, {64, 10}, {33, 101}, {5, 1000}, {257, 3}, {2, 17}, {130, 16}};
+
+static void softmax_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(logits); i++) {
+        mcl__problem problem = {.op = op};
+        test_problem_input(&problem, MCL_F32, TEST_SHAPE(logits[i].R, logits[i].C));
+        if (op != MCL__OP_softmax) {
+            test_problem_input(&problem, MCL_I32, TEST_SHAPE(logits[i].R));
+            test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+        }
+        emit(cases, &problem);
+    }
+}
+
+/* --- Load, outcome and updates ---------------------------------------------------------------------------------------------------- */
+
+static const struct { int N, H, W, C, samples, streamed, flip, crop; } loads[] = {
+    {4, 5, 7, 3, 9, 0, 1, 2},  {1, 1, 1, 1, 1, 0, 0, 0},   {3, 28, 28, 1, 7, 0, 0, 0}, {5, 32, 32, 3, 5, 1, 1, 4},
+    {17, 9, 8, 3, 40, 0, 0, 1}, {6, 16, 15, 4, 6, 1, 0, 0}, {8, 3, 3, 1, 8, 0, 1, 0},   {3, 2, 2, 5, 3, 0, 1, 5},
+};
+
+static void load_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(loads); i++) {
+        mcl__problem problem = {.op = op};
+        problem.attrs.load.H = loads[i].H, problem.attrs.load.W = loads[i].W, problem.attrs.load.N = loads[i].N;
+        problem.attrs.load.streamed = loads[i].streamed, problem.attrs.load.flip = loads[i].flip;
+        problem.attrs.load.crop = loads[i].crop, problem.attrs.load.stream = 0x51ed270bu;
+        test_problem_input(&problem, MCL_U8, TEST_SHAPE(loads[i].samples, loads[i].H, loads[i].W, loads[i].C));
+        test_problem_input(&problem, MCL_I32, TEST_SHAPE(loads[i].samples));
+        test_problem_input(&problem, MCL_I32, TEST_SHAPE(loads[i].samples));
+        test_problem_input(&problem, MCL_F32, TEST_SHAPE(loads[i].C));
+        test_problem_input(&problem, MCL_F32, TEST_SHAPE(loads[i].C));
+        test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+        emit(cases, &problem);
+    }
+}
+
+static void outcome_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    static const int rows[] = {1, 17, 64, 257};
+    for (int i = 0; i < COUNT(rows); i++) {
+        mcl__problem problem = {.op = op};
+        test_problem_input(&problem, MCL_F32, TEST_SHAPE(rows[i]));
+        test_problem_input(&problem, MCL_F32, TEST_SHAPE(rows[i]));
+        test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+        emit_seeds(cases, &problem);
+    }
+}
+
+/* A slab and the part of it that one optimiser group owns. */
+static const struct { int total, offset, n; } slabs[] = {
+    {40, 3, 30}, {1, 0, 1}, {15, 0, 15}, {16, 0, 16}, {17, 1, 16}, {65, 0, 63}, {257, 16, 240}, {5003, 7, 4990}, {70001, 0, 70001},
+};
+
+static void slab_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(slabs); i++) {
+        mcl__problem problem = {.op = op};
+        test_problem_input(&problem, MCL_F32, TEST_SHAPE(slabs[i].total));
+        if (op != MCL__OP_commit) test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+        if (op == MCL__OP_commit) test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_state)));
+        emit_seeds(cases, &problem);
+    }
+}
+
+static void optimiser_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    static const struct { float momentum, dampening, decay; int nesterov; } sgd[] = {
+        {0.9f, 0, 5e-4f, 0}, {0, 0, 0, 0}, {0.9f, 0, 1e-3f, 1}, {0.5f, 0.25f, 0, 0}, {0, 0, 0.1f, 0},
+    };
+    for (int i = 0; i < COUNT(slabs); i++)
+        for (int k = 0; k < COUNT(sgd); k++) {
+            if (i > 0 && k > 0 && (i + k) % 4) continue;
+            mcl__problem problem = {.op = op};
+            if (op == MCL__OP_sgd) {
+                problem.attrs.sgd.group = k % MCL_STEP_GROUPS, problem.attrs.sgd.nesterov = sgd[k].nesterov;
+                problem.attrs.sgd.offset = slabs[i].offset, problem.attrs.sgd.n = slabs[i].n;
+                problem.attrs.sgd.momentum = sgd[k].momentum, problem.attrs.sgd.dampening = sgd[k].dampening;
+                problem.attrs.sgd.decay = sgd[k].decay;
+            } else {
+                problem.attrs.adam.group = k % MCL_STEP_GROUPS, problem.attrs.adam.decoupled = k % 2;
+                problem.attrs.adam.offset = slabs[i].offset, problem.attrs.adam.n = slabs[i].n;
+                problem.attrs.adam.beta1 = 0.9f, problem.attrs.adam.beta2 = 0.999f, problem.attrs.adam.eps = 1e-8f;
+                problem.attrs.adam.decay = sgd[k].decay;
+            }
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(slabs[i].total));
+            test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+            test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_state)));
+            if (i == 0) emit_seeds(cases, &problem);
+            else emit(cases, &problem);
+        }
+}
+
+/* --- The table ---------------------------------------------------------------------------------------------------------------------- */
+
+static void (*const makers[MCL__OP_COUNT])(conformance_cases *cases, mcl__op_kind op) = {
+    [MCL__OP_load] = load_cases,
+    [MCL__OP_conv2d] = conv2d_cases,
+    [MCL__OP_conv2d_bwd_data] = conv2d_cases,
+    [MCL__OP_conv2d_bwd_weight] = conv2d_cases,
+    [MCL__OP_dense] = dense_cases,
+    [MCL__OP_dense_bwd_data] = dense_cases,
+    [MCL__OP_dense_bwd_weight] = dense_cases,
+    [MCL__OP_map] = map_cases,
+    [MCL__OP_channel_sum] = channel_cases,
+    [MCL__OP_batch_norm_stats] = channel_cases,
+    [MCL__OP_batch_norm_finish] = batch_norm_vector_cases,
+    [MCL__OP_batch_norm_track] = batch_norm_vector_cases,
+    [MCL__OP_batch_norm_bwd_reduce] = channel_cases,
+    [MCL__OP_batch_norm_bwd_data] = channel_cases,
+    [MCL__OP_max_pool] = pool_cases,
+    [MCL__OP_max_pool_bwd] = pool_cases,
+    [MCL__OP_avg_pool] = pool_cases,
+    [MCL__OP_avg_pool_bwd] = pool_cases,
+    [MCL__OP_global_avg_pool] = global_pool_cases,
+    [MCL__OP_global_avg_pool_bwd] = global_pool_cases,
+    [MCL__OP_slice] = region_cases,
+    [MCL__OP_pad] = region_cases,
+    [MCL__OP_concat] = concat_cases,
+    [MCL__OP_softmax] = softmax_cases,
+    [MCL__OP_softmax_cross_entropy] = softmax_cases,
+    [MCL__OP_softmax_cross_entropy_bwd] = softmax_cases,
+    [MCL__OP_outcome] = outcome_cases,
+    [MCL__OP_accumulate] = slab_cases,
+    [MCL__OP_guard] = slab_cases,
+    [MCL__OP_sgd] = optimiser_cases,
+    [MCL__OP_adam] = optimiser_cases,
+    [MCL__OP_commit] = slab_cases,
+};
+
+/* Elements of all inputs together, a measure of a problem's size. */
+static int64_t size_of(const mcl__problem *problem)
+{
+    int64_t size = 0;
+    for (int i = 0; i < problem->inputs; i++)
+        if (problem->in_dtype[i] != MCL_BYTES) size += mcl__shape_elements(problem->in[i]);
+    return size;
+}
+
+conformance_cases conformance_cases_of(mcl__op_kind op, bool small)
+{
+    conformance_cases cases = {0};
+    if (makers[op]) makers[op](&cases, op);
+    if (!small) return cases;
+    int kept = 0;
+    for (int i = 0; i < cases.count; i++)
+        if (size_of(&cases.at[i].problem) <= 2500) cases.at[kept++] = cases.at[i];
+    cases.count = kept;
+    return cases;
+}

@@ -1,0 +1,18 @@
+/* The problems that every variant of every operator is checked on: sizes of 1, primes, and sizes around each tile's edge. */
+#ifndef MCL_CONFORMANCE_CASES_H
+#define MCL_CONFORMANCE_CASES_H
+#include "ops/op.h"
+
+typedef struct conformance_case {
+    mcl__problem problem; /* not inferred yet */
+    uint64_t seed;
+} conformance_case;
+
+typedef struct conformance_cases {
+    conformance_case *at;
+    int count;
+} conformance_cases;
+
+/* All problems of an operator; free with free(cases.at). `small`: only what an interpreter gets through. */
+conformance_cases conformance_cases_of(mcl__op_kind op, bool small);
+#endif
