@@ -1,0 +1,138 @@
+/* What the device remembers of a step, and the gates on what persists.
+ *
+ *   outcome          one work-item adds up the rows; outcome_group: one work-group of GROUP, row r to work-item r % GROUP
+ *   guard            one work-item takes the norm of the gradient slab; split: guard_part leaves one sum of squares for
+ *                    each work-item, guard_finish adds them in one work-group of GROUP
+ *   accumulate, commit   work-item i owns a run of vectors (span_of)
+ * Every sum has a fixed order. */
+#include "args.h"
+#include "step.h"
+#include "vector.h"
+
+#ifndef GROUP
+#define GROUP 64 /* work-items of the launches that are one work-group; a power of two */
+#endif
+#define BLOCK 256 /* terms added before they join the total, so that long sums lose little */
+
+void outcome_note(float loss, float hits, global const mcl_step *step, global mcl_state *state)
+{
+    global mcl_outcome *slot = &state->history[step->slot];
+    slot->loss_sum = step->micro_batch > 0 ? slot->loss_sum + loss : loss;
+    slot->hits = step->micro_batch > 0 ? slot->hits + hits : hits;
+    slot->step = step->step;
+}
+
+kernel void outcome(global const float *loss, global const float *hit, global const mcl_step *step, global mcl_state *state,
+                    mcl_rows_args args)
+{
+    if (get_global_id(0) != 0) return;
+    float loss_sum = 0.0f, hits = 0.0f;
+    for (int i = 0; i < args.rows; i++) {
+        loss_sum += loss[i];
+        hits += hit[i];
+    }
+    outcome_note(loss_sum, hits, step, state);
+}
+
+/* Adds `lane` over the work-group; every work-item calls it, and work-item 0 gets the sum. */
+float group_sum(local float *lane, float value)
+{
+    int id = (int)get_local_id(0);
+    lane[id] = value;
+    for (int half_way = GROUP / 2; half_way > 0; half_way /= 2) {
+        barrier(CLK_LOCAL_MEM_FENCE);
+        if (id < half_way) lane[id] += lane[id + half_way];
+    }
+    barrier(CLK_LOCAL_MEM_FENCE);
+    return lane[0];
+}
+
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void outcome_group(global const float *loss, global const float *hit, global const mcl_step *step, global mcl_state *state,
+                   mcl_rows_args args)
+{
+    local float losses[GROUP], hits[GROUP];
+    float loss_sum = 0.0f, hit_sum = 0.0f;
+    for (int i = (int)get_local_id(0); i < args.rows; i += GROUP) {
+        loss_sum += loss[i];
+        hit_sum += hit[i];
+    }
+    loss_sum = group_sum(losses, loss_sum);
+    hit_sum = group_sum(hits, hit_sum);
+    if (get_local_id(0) == 0) outcome_note(loss_sum, hit_sum, step, state);
+}
+
+kernel void accumulate(global const float *g, global const mcl_step *step, global float *acc, mcl_slab_args args)
+{
+    const int fresh = step->micro_batch == 0;
+    const span own = span_of((args.n - 1) / WIDTH + 1);
+    for (int i = own.first; i < own.last; i++) {
+        int at = args.offset + i * WIDTH, count = args.n - i * WIDTH;
+        vec sum = load_lanes(g + at, count);
+        if (!fresh) sum += load_lanes(acc + at, count);
+        store_lanes(sum, acc + at, count);
+    }
+}
+
+void guard_note(float squares, global const mcl_step *step, global mcl_state *state)
+{
+    global mcl_outcome *slot = &state->history[step->slot];
+    float norm = sqrt(squares);
+    slot->gradient_norm = norm;
+    if (state->first_bad == 0 && !(isfinite(norm) && isfinite(slot->loss_sum))) state->first_bad = step->step;
+}
+
+kernel void guard(global const float *g, global const mcl_step *step, global mcl_state *state, mcl_slab_args args)
+{
+    if (get_global_id(0) != 0) return;
+    float total = 0.0f;
+    for (int block = 0; block < args.n; block += BLOCK) {
+        float sum = 0.0f;
+        for (int i = block; i < args.n && i < block + BLOCK; i++) sum += g[args.offset + i] * g[args.offset + i];
+        total += sum;
+    }
+    guard_note(total, step, state);
+}
+
+/* Work-item i adds vectors i, i + parts, ... (GPU), or a run of them (CONTIGUOUS, CPU). */
+kernel void guard_part(global const float *g, global float *partial, mcl_slab_args args)
+{
+    const int id = (int)get_global_id(0), vectors = (args.n - 1) / WIDTH + 1;
+    if (id >= args.parts) return;
+#ifdef CONTIGUOUS
+    const int each = (vectors - 1) / args.parts + 1, first = min(id, vectors / each + 1) * each;
+    const int last = min(vectors, first + each), stride = 1;
+#else
+    const int first = id, last = vectors, stride = args.parts;
+#endif
+    vec total = 0.0f;
+    for (int i = first; i < last;) {
+        vec sum = 0.0f;
+        for (int k = 0; k < BLOCK && i < last; k++, i += stride) {
+            vec d = load_lanes(g + args.offset + i * WIDTH, args.n - i * WIDTH);
+            sum += d * d;
+        }
+        total += sum;
+    }
+    partial[id] = sum_lanes(total);
+}
+
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void guard_finish(global const float *partial, global const mcl_step *step, global mcl_state *state, mcl_slab_args args)
+{
+    local float lane[GROUP];
+    float sum = 0.0f;
+    for (int i = (int)get_local_id(0); i < args.parts; i += GROUP) sum += partial[i];
+    sum = group_sum(lane, sum);
+    if (get_local_id(0) == 0) guard_note(sum, step, state);
+}
+
+kernel void commit(global const float *pending, global const mcl_state *state, global float *running, mcl_slab_args args)
+{
+    if (state->first_bad != 0) return;
+    const span own = span_of((args.n - 1) / WIDTH + 1);
+    for (int i = own.first; i < own.last; i++) {
+        int at = args.offset + i * WIDTH, count = args.n - i * WIDTH;
+        store_lanes(load_lanes(pending + at, count), running + at, count);
+    }
+}

@@ -1,0 +1,61 @@
+/* Softmax and its cross-entropy, one row of logits (rows, C) at a time.
+ *
+ *   work-item i owns a run of rows (span_of); a row's largest logit is subtracted before exp. NaN anywhere in a row makes
+ *   its whole result NaN, and so does a label outside 0 .. C - 1. Rows from step.valid_samples on are padding: all 0. */
+#include "args.h"
+#include "step.h"
+#include "vector.h"
+
+float row_largest(global const float *row, int C)
+{
+    float largest = row[0];
+    for (int c = 1; c < C; c++) largest = row[c] > largest ? row[c] : largest;
+    return largest;
+}
+
+float row_sum(global const float *row, int C, float largest)
+{
+    float sum = 0.0f;
+    for (int c = 0; c < C; c++) sum += exp(row[c] - largest);
+    return sum;
+}
+
+kernel void softmax_fwd(global const float *logits, global float *probabilities, mcl_softmax_args args)
+{
+    const span own = span_of(args.rows);
+    for (int r = own.first; r < own.last; r++) {
+        global const float *row = logits + r * args.C;
+        float largest = row_largest(row, args.C), sum = row_sum(row, args.C, largest);
+        for (int c = 0; c < args.C; c++) probabilities[r * args.C + c] = exp(row[c] - largest) / sum;
+    }
+}
+
+kernel void softmax_cross_entropy_fwd(global const float *logits, global const int *labels, global const mcl_step *step,
+                                      global float *loss, global float *hit, mcl_softmax_args args)
+{
+    const span own = span_of(args.rows);
+    for (int r = own.first; r < own.last; r++) {
+        global const float *row = logits + r * args.C;
+        int label = labels[r], known = label >= 0 && label < args.C;
+        float largest = row_largest(row, args.C), target = known ? row[label] : NAN;
+        int first = 0;
+        while (first < args.C - 1 && row[first] != largest) first++;
+        loss[r] = r < step->valid_samples ? log(row_sum(row, args.C, largest)) + (largest - target) : 0.0f;
+        hit[r] = r < step->valid_samples && first == label ? 1.0f : 0.0f;
+    }
+}
+
+kernel void softmax_cross_entropy_bwd(global const float *logits, global const int *labels, global const mcl_step *step,
+                                      global float *dlogits, mcl_softmax_args args)
+{
+    const span own = span_of(args.rows);
+    for (int r = own.first; r < own.last; r++) {
+        global const float *row = logits + r * args.C;
+        global float *drow = dlogits + r * args.C;
+        int label = labels[r], known = label >= 0 && label < args.C;
+        float scale = r >= step->valid_samples ? 0.0f : known ? step->inverse_valid : NAN;
+        float largest = row_largest(row, args.C), sum = row_sum(row, args.C, largest);
+        for (int c = 0; c < args.C; c++)
+            drow[c] = scale == 0.0f ? 0.0f : (exp(row[c] - largest) / sum - (c == label ? 1.0f : 0.0f)) * scale;
+    }
+}

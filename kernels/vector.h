@@ -1,0 +1,71 @@
+/* Vectors of WIDTH floats (1, 2, 4, 8 or 16), chosen when a kernel is compiled, and the share of a flat range that a
+ * work-item owns. For kernels only. */
+#ifndef MCL_VECTOR_H
+#define MCL_VECTOR_H
+
+#ifndef WIDTH
+#define WIDTH 1
+#endif
+
+#define MCL_JOIN_(a, b) a##b
+#define MCL_JOIN(a, b) MCL_JOIN_(a, b)
+
+#if WIDTH == 1
+typedef float vec;
+typedef int ivec;
+#define VLOAD(p) (*(p))
+#define VSTORE(v, p) (*(p) = (v))
+#define TO_IVEC(v) convert_int(v)
+#define TO_BYTES(v) convert_uchar(v)
+#else
+typedef MCL_JOIN(float, WIDTH) vec;
+typedef MCL_JOIN(int, WIDTH) ivec;
+#define VLOAD(p) MCL_JOIN(vload, WIDTH)(0, p)
+#define VSTORE(v, p) MCL_JOIN(vstore, WIDTH)(v, 0, p)
+#define TO_IVEC(v) MCL_JOIN(convert_int, WIDTH)(v)
+#define TO_BYTES(v) MCL_JOIN(convert_uchar, WIDTH)(v)
+#endif
+
+/* The first `count` lanes of a vector, for what is left at the end of a range; the other lanes are 0. */
+vec load_lanes(global const float *p, int count)
+{
+    float lane[WIDTH];
+    if (count >= WIDTH) return VLOAD(p);
+    for (int i = 0; i < WIDTH; i++) lane[i] = i < count ? p[i] : 0.0f;
+    return VLOAD(lane);
+}
+
+void store_lanes(vec v, global float *p, int count)
+{
+    float lane[WIDTH];
+    if (count >= WIDTH) {
+        VSTORE(v, p);
+        return;
+    }
+    VSTORE(v, lane);
+    for (int i = 0; i < count; i++) p[i] = lane[i];
+}
+
+float sum_lanes(vec v)
+{
+    float lane[WIDTH], sum = 0.0f;
+    VSTORE(v, lane);
+    for (int i = 0; i < WIDTH; i++) sum += lane[i];
+    return sum;
+}
+
+/* Items [first, last) of n: as many for each work-item as the launch leaves them, contiguous. A launch of n or more
+ * work-items gives each one (so neighbours touch neighbours, as a GPU wants), a launch of few gives long runs. */
+typedef struct span { int first, last; } span;
+
+span span_of(int n)
+{
+    int each = (n - 1) / (int)get_global_size(0) + 1;
+    int id = (int)get_global_id(0);
+    span own;
+    own.first = id < (n - 1) / each + 1 ? id * each : n;
+    own.last = n - own.first < each ? n : own.first + each;
+    return own;
+}
+
+#endif

@@ -1,0 +1,159 @@
+/* What the device remembers of a step, and the gates on what persists:
+ *   outcome     the batch's loss and hits into the step's slot of the history
+ *   accumulate  the gradients of micro-batches into one slab
+ *   guard       the gradient's norm into the slot; first_bad becomes this step when the norm or the loss is not finite
+ *   commit      pending running statistics become the running ones, unless a step was bad */
+#include "ops/signature.h"
+#include "ops/spread.h"
+
+#define GROUP 64 /* work-items of a launch of one work-group */
+
+static mcl_status infer_state(mcl__problem *problem, const mcl__rule *rules, int count, mcl_error *error)
+{
+    MCL_TRY(mcl__signature_check(problem, rules, count, error));
+    return mcl__signature_output(problem, 0, mcl__shape_of_vector(sizeof(mcl_state)), MCL_BYTES, error);
+}
+
+static mcl_slab_args slab_args(const mcl__problem *problem)
+{
+    return (mcl_slab_args){.n = problem->in[0].d[0]};
+}
+
+static void one_group(mcl__lowering *lowering)
+{
+    size_t size = GROUP;
+    mcl__lower_sizes(lowering, 1, &size, &size);
+}
+
+static bool group_applies(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    return mcl__on_opencl(problem, capabilities) && capabilities->max_work_group >= GROUP;
+}
+
+/* --- outcome --- */
+
+static mcl_status infer_outcome(mcl__problem *problem, mcl_error *error)
+{
+    static const mcl__rule rules[] = {{"loss", MCL__FORM_VECTOR}, {"hit", MCL__FORM_LIKE_FIRST}, {"step", MCL__FORM_STEP}};
+    return infer_state(problem, rules, 3, error);
+}
+
+static void lower_outcome(mcl__lowering *lowering, const mcl__problem *problem, const char *name)
+{
+    mcl_rows_args args = {.rows = problem->in[0].d[0], .C = 1};
+    mcl__lower_kernel(lowering, "outcome", name, NULL, NULL);
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
+}
+
+static void lower_outcome_group(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    lower_outcome(lowering, problem, "outcome_group");
+    one_group(lowering);
+}
+
+static void lower_outcome_reference(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    lower_outcome(lowering, problem, "outcome");
+    mcl__lower_linear(lowering, 1);
+}
+
+static const mcl__variant outcome_variants[] = {{"group", group_applies, lower_outcome_group}, {"reference", NULL, lower_outcome_reference}, {0}};
+
+const mcl__op mcl__op_outcome = {
+    .name = "outcome", .inputs = 3, .outputs = 1, .infer = infer_outcome, .variants = outcome_variants,
+};
+
+/* --- guard --- */
+
+static mcl_status infer_guard(mcl__problem *problem, mcl_error *error)
+{
+    static const mcl__rule rules[] = {{"gradient", MCL__FORM_VECTOR}, {"step", MCL__FORM_STEP}};
+    return infer_state(problem, rules, 2, error);
+}
+
+static double flops_guard(const mcl__problem *problem)
+{
+    return 2.0 * problem->in[0].d[0];
+}
+
+/* Partial sums: a few long runs on a CPU, enough work-items to fill a GPU. */
+#define CPU_PARTS 64
+#define GPU_PARTS 8192
+
+static void lower_guard_split(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    bool cpu = mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
+    int width = mcl__spread_width(lowering), vectors = (problem->in[0].d[0] - 1) / width + 1, most = cpu ? CPU_PARTS : GPU_PARTS;
+    mcl_slab_args args = slab_args(problem);
+    args.parts = vectors < most ? vectors : most;
+    mcl__operand partial = mcl__lower_workspace(lowering, (uint64_t)args.parts * sizeof(float));
+
+    mcl__lower_kernel(lowering, "outcome", "guard_part", NULL, "-DWIDTH=%d%s", width, cpu ? " -DCONTIGUOUS" : "");
+    mcl__lower_arg(lowering, mcl__in(0));
+    mcl__lower_arg(lowering, partial);
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    if (cpu) mcl__spread_grid(lowering, args.parts, 1);
+    else mcl__lower_linear(lowering, (size_t)args.parts);
+
+    mcl__lower_kernel(lowering, "outcome", "guard_finish", NULL, NULL);
+    mcl__lower_arg(lowering, partial);
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    one_group(lowering);
+}
+
+static void lower_guard_reference(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_slab_args args = slab_args(problem);
+    mcl__lower_kernel(lowering, "outcome", "guard", NULL, NULL);
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
+    mcl__lower_linear(lowering, 1);
+}
+
+static const mcl__variant guard_variants[] = {{"split", group_applies, lower_guard_split}, {"reference", NULL, lower_guard_reference}, {0}};
+
+const mcl__op mcl__op_guard = {
+    .name = "guard", .inputs = 2, .outputs = 1, .infer = infer_guard, .flops = flops_guard, .variants = guard_variants,
+};
+
+/* --- accumulate and commit --- */
+
+static mcl_status infer_accumulate(mcl__problem *problem, mcl_error *error)
+{
+    static const mcl__rule rules[] = {{"gradient", MCL__FORM_VECTOR}, {"step", MCL__FORM_STEP}};
+    return mcl__signature_like_first(problem, rules, 2, error);
+}
+
+static mcl_status infer_commit(mcl__problem *problem, mcl_error *error)
+{
+    static const mcl__rule rules[] = {{"pending", MCL__FORM_VECTOR}, {"state", MCL__FORM_STATE}};
+    return mcl__signature_like_first(problem, rules, 2, error);
+}
+
+static void lower_slab(mcl__lowering *lowering, const mcl__problem *problem, int width)
+{
+    mcl_slab_args args = slab_args(problem);
+    mcl__lower_kernel(lowering, "outcome", mcl__op_get(problem->op)->name, NULL, "-DWIDTH=%d", width);
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
+    mcl__spread_items(lowering, (args.n - 1) / width + 1, width);
+}
+
+static void lower_slab_wide(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    lower_slab(lowering, problem, mcl__spread_width(lowering));
+}
+
+static void lower_slab_reference(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    lower_slab(lowering, problem, 1);
+}
+
+static const mcl__variant slab_variants[] = {{"wide", mcl__on_opencl, lower_slab_wide}, {"reference", NULL, lower_slab_reference}, {0}};
+
+const mcl__op mcl__op_accumulate = {
+    .name = "accumulate", .inputs = 2, .outputs = 1, .infer = infer_accumulate, .variants = slab_variants,
+};
+const mcl__op mcl__op_commit = {
+    .name = "commit", .inputs = 2, .outputs = 1, .infer = infer_commit, .variants = slab_variants,
+};

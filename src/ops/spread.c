@@ -1,0 +1,107 @@
+/* Launch sizes by the shape of the machine. */
+#include "ops/spread.h"
+
+#define CPU_WIDTH 16
+#define GPU_WIDTH 4
+#define CPU_FLOATS 4096     /* a work-group on a CPU is worth its start from about here */
+#define CPU_GROUPS 32       /* at most as many for each compute unit: enough to balance */
+#define CPU_ROWS 256        /* rows a part: a block of them stays in the second-level cache */
+#define GPU_ROWS 32
+#define GPU_ITEMS (1 << 17) /* work-items that fill any GPU */
+#define MAX_PARTS 256       /* one work-item adds a channel's parts */
+
+static bool on_cpu(const mcl__lowering *lowering)
+{
+    return mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
+}
+
+bool mcl__on_opencl(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)problem;
+    return capabilities->type != MCL_DEVICE_NATIVE;
+}
+
+int mcl__spread_width(const mcl__lowering *lowering)
+{
+    return on_cpu(lowering) ? CPU_WIDTH : GPU_WIDTH;
+}
+
+int mcl__spread_width_dividing(const mcl__lowering *lowering, int number)
+{
+    int width = mcl__spread_width(lowering);
+    while (number % width) width /= 2;
+    return width;
+}
+
+int mcl__spread_width_within(const mcl__lowering *lowering, int number)
+{
+    int width = mcl__spread_width(lowering);
+    while (number < width) width /= 2;
+    return width;
+}
+
+static int divide_up(int64_t a, int b)
+{
+    return (int)((a - 1) / b + 1);
+}
+
+static int at_least_one(int64_t n)
+{
+    return n < 1 ? 1 : (int)n;
+}
+
+void mcl__spread_items(mcl__lowering *lowering, int items, int cost)
+{
+    if (!on_cpu(lowering)) {
+        mcl__lower_linear(lowering, (size_t)items);
+        return;
+    }
+    int most = CPU_GROUPS * at_least_one(mcl__lowering_capabilities(lowering)->compute_units);
+    int64_t groups = ((int64_t)items * cost - 1) / CPU_FLOATS + 1;
+    if (groups > items) groups = items;
+    size_t global = (size_t)(groups < most ? groups : most), local = 1;
+    mcl__lower_sizes(lowering, 1, &global, &local);
+}
+
+void mcl__spread_grid(mcl__lowering *lowering, int columns, int rows)
+{
+    size_t local[2] = {1, 1};
+    if (!on_cpu(lowering)) {
+        uint64_t largest = mcl__lowering_capabilities(lowering)->max_work_group;
+        size_t items = largest && largest < 128 ? 1 : 128;
+        while (local[0] < items && local[0] < (size_t)columns) local[0] *= 2;
+        while (local[0] * local[1] < items && local[1] < (size_t)rows) local[1] *= 2;
+    }
+    size_t global[2] = {((size_t)columns + local[0] - 1) / local[0] * local[0], ((size_t)rows + local[1] - 1) / local[1] * local[1]};
+    mcl__lower_sizes(lowering, 2, global, local);
+}
+
+void mcl__spread_lines(mcl__lowering *lowering, int across, int lines)
+{
+    mcl__spread_grid(lowering, on_cpu(lowering) ? 1 : across, lines);
+}
+
+mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C)
+{
+    mcl__row_split split = {.width = mcl__spread_width_within(lowering, C)};
+    split.vectors = divide_up(C, split.width);
+    int most = on_cpu(lowering) ? MAX_PARTS : at_least_one(GPU_ITEMS / split.vectors);
+    int parts = divide_up(rows, on_cpu(lowering) ? CPU_ROWS : GPU_ROWS);
+    if (parts > most) parts = most;
+    if (parts > MAX_PARTS) parts = MAX_PARTS;
+    split.rows_each = divide_up(rows, parts);
+    split.parts = divide_up(rows, split.rows_each);
+    return split;
+}
+
+uint64_t mcl__split_bytes(mcl__row_split split)
+{
+    return (uint64_t)split.parts * (uint64_t)split.vectors * (uint64_t)split.width * sizeof(float);
+}
+
+void mcl__lower_operands(mcl__lowering *lowering, const mcl__problem *problem, const void *args, size_t bytes)
+{
+    for (int i = 0; i < problem->inputs; i++) mcl__lower_arg(lowering, mcl__in(i));
+    for (int i = 0; i < problem->outputs; i++) mcl__lower_arg(lowering, mcl__out(i));
+    mcl__lower_arg_blob(lowering, args, bytes);
+}
