@@ -27,7 +27,7 @@ typedef enum mcl_activation_kind { MCL_RELU, MCL_RELU6, MCL_LEAKY_RELU, MCL_SIGM
 
 /* name: the layer's path, which its parameters' names begin with ("conv1" gives "conv1.weight"); NULL: a name is made from the
  * kind and a count. Sizes given as 0 mean the default. kernel, stride, padding, dilation hold for both axes unless the _w
- * member is set, which is then the width's. */
+ * member is set, which is then the width's; a negative padding_w is a width without padding. */
 typedef struct mcl_conv2d_options {
     const char *name;
     int filters;           /* output channels; required */

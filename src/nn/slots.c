@@ -1,0 +1,153 @@
+/* What a network's layers keep on a device: the slots of parameters and running statistics, their first values, and the
+ * order of their elements in files, which is PyTorch's. */
+#include "nn/layer.h"
+#include "base/random.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static mcl__slot *add_slot(mcl__layer_tensors *tensors, const mcl__layer *layer, const char *what, mcl__shape shape)
+{
+    mcl__slot *slot = &tensors->slot[tensors->parameters + tensors->runnings];
+    snprintf(slot->name, sizeof slot->name, "%s.%s", layer->name, what);
+    slot->shape = shape;
+    return slot;
+}
+
+static void set_flatten(mcl__slot *slot, const int flatten[3])
+{
+    slot->flatten_h = flatten[0];
+    slot->flatten_w = flatten[1];
+    slot->flatten_c = flatten[2];
+}
+
+void mcl__layer_get_tensors(const mcl_network *network, const mcl__layer *layer, mcl__layer_tensors *tensors)
+{
+    *tensors = (mcl__layer_tensors){0};
+    int K = mcl__shape_channels(layer->shape);
+    mcl__shape vector = {1, {K}};
+    if (layer->kind == MCL__LAYER_CONV2D) {
+        int C = mcl__shape_channels(network->layer[layer->in[0]].shape) / layer->attrs.conv.groups;
+        add_slot(tensors, layer, "weight", (mcl__shape){4, {layer->attrs.conv.KH, layer->attrs.conv.KW, C, K}});
+        tensors->fan_in = layer->attrs.conv.KH * layer->attrs.conv.KW * C;
+    } else if (layer->kind == MCL__LAYER_DENSE) {
+        const mcl__layer *from = &network->layer[layer->in[0]];
+        set_flatten(add_slot(tensors, layer, "weight", (mcl__shape){2, {from->shape.d[0], K}}), from->flatten);
+        tensors->fan_in = from->shape.d[0];
+    } else if (layer->kind == MCL__LAYER_BATCH_NORM) {
+        static const char *const names[] = {"weight", "bias", "running_mean", "running_var"};
+        for (int i = 0; i < 4; i++) {
+            set_flatten(add_slot(tensors, layer, names[i], vector), layer->flatten);
+            if (i < 2) tensors->parameters++;
+            else tensors->runnings++;
+        }
+    }
+    if (tensors->fan_in == 0) return;
+    tensors->parameters = 1;
+    if (!layer->bias) return;
+    add_slot(tensors, layer, "bias", vector);
+    tensors->parameters = 2;
+}
+
+mcl_status mcl__network_slots(const mcl_network *network, mcl__slot **parameters, int *parameter_count, mcl__slot **runnings,
+                              int *running_count, mcl_error *error)
+{
+    *parameter_count = *running_count = 0;
+    *parameters = calloc(2 * network->layers + 1, sizeof **parameters);
+    *runnings = calloc(2 * network->layers + 1, sizeof **runnings);
+    if (!*parameters || !*runnings) {
+        free(*parameters);
+        free(*runnings);
+        *parameters = *runnings = NULL;
+        return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the slots of %s", network->name);
+    }
+    for (size_t i = 0; i < network->layers; i++) {
+        mcl__layer_tensors tensors;
+        mcl__layer_get_tensors(network, &network->layer[i], &tensors);
+        for (int j = 0; j < tensors.parameters; j++) (*parameters)[(*parameter_count)++] = tensors.slot[j];
+        for (int j = 0; j < tensors.runnings; j++) (*runnings)[(*running_count)++] = tensors.slot[tensors.parameters + j];
+    }
+    return MCL_OK;
+}
+
+int mcl__slot_file_shape(const mcl__slot *slot, int shape[4])
+{
+    const int *d = slot->shape.d;
+    switch (slot->shape.rank) {
+    case 4: shape[0] = d[3], shape[1] = d[2], shape[2] = d[0], shape[3] = d[1]; break;
+    case 2: shape[0] = d[1], shape[1] = d[0]; break;
+    default: memcpy(shape, d, (size_t)slot->shape.rank * sizeof *shape);
+    }
+    return slot->shape.rank;
+}
+
+/* Where row `row` of a vector or of a dense weight, in (H,W,C) order here, stands in a file: in (C,H,W) order. */
+static size_t file_row(const mcl__slot *slot, size_t row)
+{
+    size_t H = (size_t)slot->flatten_h, W = (size_t)slot->flatten_w, C = (size_t)slot->flatten_c;
+    return H == 0 ? row : (row % C) * H * W + row / C;
+}
+
+/* The file's index of each logical element, in order: the mapping, once, for both directions. */
+static size_t file_index(const mcl__slot *slot, size_t logical)
+{
+    const int *d = slot->shape.d;
+    if (slot->shape.rank == 1) return file_row(slot, logical);
+    size_t K = (size_t)mcl__shape_channels(slot->shape), k = logical % K, row = logical / K;
+    if (slot->shape.rank == 2) return k * (size_t)d[0] + file_row(slot, row);
+    size_t C = (size_t)d[2], pixels = (size_t)d[0] * (size_t)d[1];
+    return (k * C + row % C) * pixels + row / C;
+}
+
+void mcl__slot_to_file(const mcl__slot *slot, const float *logical, float *file)
+{
+    size_t count = (size_t)mcl__shape_elements(slot->shape);
+    for (size_t i = 0; i < count; i++) file[file_index(slot, i)] = logical[i];
+}
+
+void mcl__slot_from_file(const mcl__slot *slot, const float *file, float *logical)
+{
+    size_t count = (size_t)mcl__shape_elements(slot->shape);
+    for (size_t i = 0; i < count; i++) logical[i] = file[file_index(slot, i)];
+}
+
+/* Uniform in +-1/sqrt(fan in), as PyTorch's convolutions and linear layers start (He et al. 2015 with a = sqrt(5)). */
+static void draw(const mcl__slot *slot, int fan_in, uint64_t seed, float *file, float *logical)
+{
+    int count = mcl__shape_elements(slot->shape);
+    double bound = 1 / sqrt((double)fan_in);
+    mcl__random random = {seed, mcl__random_stream("init", slot->name), 0};
+    mcl__random_uniforms(random, 0, 1, (uint32_t)count, file);
+    for (int i = 0; i < count; i++) file[i] = (float)((2 * (double)file[i] - 1) * bound);
+    mcl__slot_from_file(slot, file, logical);
+}
+
+static mcl_status write_first(const mcl__layer_tensors *tensors, int i, mcl__model *model, uint64_t seed, mcl_error *error)
+{
+    const mcl__slot *named = &tensors->slot[i];
+    bool parameter = i < tensors->parameters;
+    const mcl__slot *slots = parameter ? model->parameter : model->running;
+    int found = mcl__model_find(slots, parameter ? model->parameters : model->runnings, named->name);
+    if (found < 0) return mcl__fail(error, MCL_ERROR_NOT_FOUND, "the model has no tensor %s", named->name);
+    int count = mcl__shape_elements(named->shape);
+    float *file = calloc((size_t)count, 2 * sizeof *file), *logical = file ? file + count : NULL;
+    if (!file) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the initial values of %s", named->name);
+    if (tensors->fan_in) draw(named, tensors->fan_in, seed, file, logical);
+    else for (int j = 0; j < count; j++) logical[j] = i == 0 || i == 3 ? 1 : 0; /* weight and variance 1; bias and mean 0 */
+    mcl_status status = mcl__model_write(model, parameter ? &model->value : &model->running_value, &slots[found], logical);
+    if (status != MCL_OK) mcl__fail(error, status, "cannot initialise %s: %s", named->name, mcl_device_error(model->device)->text);
+    free(file);
+    return status;
+}
+
+mcl_status mcl__network_initialise(const mcl_network *network, mcl__model *model, uint64_t seed, mcl_error *error)
+{
+    for (size_t i = 0; i < network->layers; i++) {
+        mcl__layer_tensors tensors;
+        mcl__layer_get_tensors(network, &network->layer[i], &tensors);
+        for (int j = 0; j < tensors.parameters + tensors.runnings; j++)
+            MCL_TRY(write_first(&tensors, j, model, seed, error));
+    }
+    return MCL_OK;
+}
