@@ -1,4 +1,4 @@
-/* Depthwise convolution (groups = C = K), a vector of channels a work-item; KH and KW are constants.
+/* Depthwise convolution (groups = C = K), a vector of channels a work-item; the kernel is TAPS_H x TAPS_W.
  *   conv2d_depthwise_fwd         global id 0: vector of VW channels, id 1: line (n, oh) of y; walks the line
  *   conv2d_depthwise_bwd_data    the same over lines (n, h) of dx
  *   conv2d_depthwise_bwd_weight  id 1: chunk of `chunk` lines of dy; sums all taps at once, into copy [chunk] of dw
@@ -7,11 +7,11 @@
 #include "lanes.h"
 #include "pointwise.h"
 
-#ifndef KH
-#define KH 3
+#ifndef TAPS_H
+#define TAPS_H 3
 #endif
-#ifndef KW
-#define KW 3
+#ifndef TAPS_W
+#define TAPS_W 3
 #endif
 #ifndef TAIL
 #define TAIL 1
@@ -29,23 +29,23 @@ __kernel void conv2d_depthwise_fwd(__global const float *restrict x, __global co
 {
     const int channel = (int)get_global_id(0) * VW, line = (int)get_global_id(1), part = a.C - channel;
     if (part <= 0) return;
-    VECTOR weight[KH * KW];
+    VECTOR weight[TAPS_H * TAPS_W];
 #pragma unroll
-    for (int i = 0; i < KH * KW; i++) weight[i] = LOAD(w + i * a.C + channel);
+    for (int i = 0; i < TAPS_H * TAPS_W; i++) weight[i] = LOAD(w + i * a.C + channel);
 
     const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
     for (int ow = 0; ow < a.OW; ow++) {
         const int left = ow * a.stride_w - a.pad_w;
         VECTOR sum = (VECTOR)(0.0f);
 #pragma unroll
-        for (int r = 0; r < KH; r++) {
+        for (int r = 0; r < TAPS_H; r++) {
             const int h = top + r * a.dilation_h;
             if ((uint)h >= (uint)a.H) continue;
             __global const float *source = x + (picture + h) * a.W * a.C + channel;
 #pragma unroll
-            for (int s = 0; s < KW; s++) {
+            for (int s = 0; s < TAPS_W; s++) {
                 const int v = left + s * a.dilation_w;
-                if ((uint)v < (uint)a.W) sum = fma(LOAD(source + v * a.C), weight[r * KW + s], sum);
+                if ((uint)v < (uint)a.W) sum = fma(LOAD(source + v * a.C), weight[r * TAPS_W + s], sum);
             }
         }
         FINISH(sum, y, line * a.OW + ow, channel, a.C);
@@ -64,25 +64,25 @@ __kernel void conv2d_depthwise_bwd_data(__global const float *restrict dy, __glo
 {
     const int channel = (int)get_global_id(0) * VW, line = (int)get_global_id(1), part = a.C - channel;
     if (part <= 0) return;
-    VECTOR weight[KH * KW];
+    VECTOR weight[TAPS_H * TAPS_W];
 #pragma unroll
-    for (int i = 0; i < KH * KW; i++) weight[i] = LOAD(w + i * a.C + channel);
+    for (int i = 0; i < TAPS_H * TAPS_W; i++) weight[i] = LOAD(w + i * a.C + channel);
 
-    int source[KH]; /* first element of the line of dy that tap row r reads, or -1 */
+    int source[TAPS_H]; /* first element of the line of dy that tap row r reads, or -1 */
 #pragma unroll
-    for (int r = 0; r < KH; r++) {
+    for (int r = 0; r < TAPS_H; r++) {
         const int oh = reader(line % a.H + a.pad_h - r * a.dilation_h, a.stride_h, a.OH);
         source[r] = oh < 0 ? -1 : (line / a.H * a.OH + oh) * a.OW * a.C + channel;
     }
     for (int v = 0; v < a.W; v++) {
         VECTOR sum = (VECTOR)(0.0f);
 #pragma unroll
-        for (int s = 0; s < KW; s++) {
+        for (int s = 0; s < TAPS_W; s++) {
             const int ow = reader(v + a.pad_w - s * a.dilation_w, a.stride_w, a.OW);
             if (ow < 0) continue;
 #pragma unroll
-            for (int r = 0; r < KH; r++)
-                if (source[r] >= 0) sum = fma(LOAD(dy + source[r] + ow * a.C), weight[r * KW + s], sum);
+            for (int r = 0; r < TAPS_H; r++)
+                if (source[r] >= 0) sum = fma(LOAD(dy + source[r] + ow * a.C), weight[r * TAPS_W + s], sum);
         }
         FINISH(sum, dx, line * a.W + v, channel, a.C);
     }
@@ -94,9 +94,9 @@ __kernel void conv2d_depthwise_bwd_weight(__global const float *restrict x, __gl
 {
     const int channel = (int)get_global_id(0) * VW, copy = (int)get_global_id(1), part = a.C - channel;
     if (part <= 0) return;
-    VECTOR sum[KH * KW];
+    VECTOR sum[TAPS_H * TAPS_W];
 #pragma unroll
-    for (int i = 0; i < KH * KW; i++) sum[i] = (VECTOR)(0.0f);
+    for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = (VECTOR)(0.0f);
 
     const int last = min((copy + 1) * chunk, a.N * a.OH);
     for (int line = copy * chunk; line < last; line++) {
@@ -105,22 +105,22 @@ __kernel void conv2d_depthwise_bwd_weight(__global const float *restrict x, __gl
             const VECTOR gradient = LOAD(dy + (line * a.OW + ow) * a.C + channel);
             const int left = ow * a.stride_w - a.pad_w;
 #pragma unroll
-            for (int r = 0; r < KH; r++) {
+            for (int r = 0; r < TAPS_H; r++) {
                 const int h = top + r * a.dilation_h;
                 if ((uint)h >= (uint)a.H) continue;
                 __global const float *source = x + (picture + h) * a.W * a.C + channel;
 #pragma unroll
-                for (int s = 0; s < KW; s++) {
+                for (int s = 0; s < TAPS_W; s++) {
                     const int v = left + s * a.dilation_w;
-                    if ((uint)v < (uint)a.W) sum[r * KW + s] = fma(LOAD(source + v * a.C), gradient, sum[r * KW + s]);
+                    if ((uint)v < (uint)a.W) sum[r * TAPS_W + s] = fma(LOAD(source + v * a.C), gradient, sum[r * TAPS_W + s]);
                 }
             }
         }
     }
 
-    __global float *target = copies + copy * KH * KW * a.C + channel;
+    __global float *target = copies + copy * TAPS_H * TAPS_W * a.C + channel;
 #pragma unroll
-    for (int i = 0; i < KH * KW; i++) {
+    for (int i = 0; i < TAPS_H * TAPS_W; i++) {
         if (part >= VW) VSTORE(sum[i], 0, target + i * a.C);
         else store_part(sum[i], target + i * a.C, 0, part);
     }

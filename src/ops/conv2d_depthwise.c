@@ -25,7 +25,7 @@ static lanes lanes_of(const mcl__capabilities *capabilities)
 static void begin(mcl__lowering *lowering, const mcl_conv2d_args *a, const char *name, const char *prelude)
 {
     lanes l = lanes_of(mcl__lowering_capabilities(lowering));
-    mcl__lower_kernel(lowering, "conv2d_depthwise", name, prelude, "-DVW=%d -DKH=%d -DKW=%d -DTAIL=%d -DLOCAL=%d", l.width, a->KH, a->KW,
+    mcl__lower_kernel(lowering, "conv2d_depthwise", name, prelude, "-DVW=%d -DTAPS_H=%d -DTAPS_W=%d -DTAIL=%d -DLOCAL=%d", l.width, a->KH, a->KW,
                       a->C % l.width != 0, l.local);
 }
 
