@@ -1,173 +1,127 @@
-/* The cache on disk: small files of one kind each under $XDG_CACHE_HOME/monocle, safe with several processes at once
+/* The cache on disk: small files, one folder a kind, under the user's cache folder, safe with several processes at once
  * and after crashes. It never fails: what cannot be read, or reads oddly, is not there; what cannot be written is not
  * kept. The folder is used only while it is ours alone, since binaries from it run. */
+#include "base/file.h"
+#include "base/hash.h"
 #include "device/opencl/opencl.h"
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #define ENTRY_MAX ((size_t)256 << 20)
+#define HASH 32 /* hexadecimal digits */
 
 typedef struct entry_header {
     char magic[8];
-    uint8_t key[16];
-    uint64_t bytes;
-    uint8_t checksum[16]; /* XXH3-128 of the payload */
+    char key[HASH];
+    uint64_t bytes;      /* of the payload, which follows */
+    char checksum[HASH]; /* of the payload */
 } entry_header;
 
 static const char magic[8] = {'m', 'c', 'l', 'c', 'a', 'c', 'h', '1'};
 
-static bool is_private_folder(const char *path)
+static bool is_ours_alone(const char *folder)
 {
     struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == geteuid() && (info.st_mode & 022) == 0;
-}
-
-static bool make_folder(const char *path)
-{
-    return (mkdir(path, 0700) == 0 || errno == EEXIST) && is_private_folder(path);
+    return stat(folder, &info) == 0 && S_ISDIR(info.st_mode) && info.st_uid == geteuid() && (info.st_mode & 022) == 0;
 }
 
 char *mcl__cl_cache_open(void)
 {
-    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    char *parent = NULL, *path = NULL;
-    if (base && base[0] == '/') parent = strdup(base);
-    else if (!home || home[0] != '/' || asprintf(&parent, "%s/.cache", home) < 0) return NULL;
-    if (!parent) return NULL;
-    mkdir(parent, 0700);
-    if (asprintf(&path, "%s/monocle", parent) < 0) path = NULL;
-    free(parent);
-    if (path && !make_folder(path)) {
-        free(path);
-        path = NULL;
-    }
-    return path;
+    char *folder = NULL;
+    if (mcl__cache_folder(NULL, &folder, NULL) != MCL_OK) return NULL;
+    if (is_ours_alone(folder)) return folder;
+    free(folder);
+    return NULL;
 }
 
-static void hash_bytes(const void *data, size_t bytes, uint8_t hash[16])
+/* Each part goes in with its length, so that no two lists of parts look alike. */
+bool mcl__cl_cache_key(const char *const *parts, int count, char key[MCL__CL_KEY])
 {
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, bytes));
-    memcpy(hash, canonical.digest, 16);
+    char *joined = NULL;
+    size_t bytes = 0;
+    FILE *stream = open_memstream(&joined, &bytes);
+    for (int i = 0; stream && i < count; i++) fprintf(stream, "%zu %s\n", strlen(parts[i]), parts[i]);
+    bool whole = stream && fclose(stream) == 0;
+    if (whole) mcl__hash_hex(joined, bytes, key);
+    free(joined);
+    return whole;
 }
 
-/* Each part goes in with its length, so that no two lists of parts look alike; a part may be NULL. */
-void mcl__cl_cache_key(const char *const *parts, int count, uint8_t key[16])
+static bool entry_path(const char *cache, const char *kind, const char *name, char *path, size_t room)
 {
-    XXH3_state_t *state = XXH3_createState();
-    memset(key, 0, 16);
-    if (!state) return;
-    XXH3_128bits_reset(state);
-    for (int i = 0; i < count; i++) {
-        uint64_t bytes = parts[i] ? strlen(parts[i]) + 1 : 0;
-        XXH3_128bits_update(state, &bytes, sizeof bytes);
-        if (parts[i]) XXH3_128bits_update(state, parts[i], (size_t)bytes);
-    }
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(state));
-    memcpy(key, canonical.digest, 16);
-    XXH3_freeState(state);
-}
-
-static bool entry_path(const char *cache, const char *kind, const uint8_t key[16], char *path, size_t room)
-{
-    char name[33];
-    for (int i = 0; i < 16; i++) snprintf(name + 2 * i, 3, "%02x", key[i]);
     return snprintf(path, room, "%s/%s/%s", cache, kind, name) < (int)room;
 }
 
-static bool read_whole(int file, void *data, size_t bytes)
+static bool is_sound(const char *entry, size_t bytes, const char *key)
 {
-    for (size_t done = 0; done < bytes;) {
-        ssize_t got = read(file, (char *)data + done, bytes - done);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        done += (size_t)got;
-    }
-    return true;
-}
-
-static bool write_whole(int file, const void *data, size_t bytes)
-{
-    for (size_t done = 0; done < bytes;) {
-        ssize_t put = write(file, (const char *)data + done, bytes - done);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return false;
-        done += (size_t)put;
-    }
-    return true;
-}
-
-static bool read_entry(int file, const uint8_t key[16], uint8_t **data, size_t *bytes)
-{
-    struct stat info;
     entry_header header;
-    uint8_t checksum[16];
-    if (fstat(file, &info) != 0 || !S_ISREG(info.st_mode) || !read_whole(file, &header, sizeof header)) return false;
-    if (memcmp(header.magic, magic, sizeof magic) != 0 || memcmp(header.key, key, sizeof header.key) != 0) return false;
-    if (header.bytes == 0 || header.bytes > ENTRY_MAX || (uint64_t)info.st_size != sizeof header + header.bytes) return false;
-    *bytes = (size_t)header.bytes;
-    if (!(*data = malloc(*bytes))) return false;
-    if (read_whole(file, *data, *bytes)) {
-        hash_bytes(*data, *bytes, checksum);
-        if (memcmp(checksum, header.checksum, sizeof checksum) == 0) return true;
-    }
-    free(*data);
-    *data = NULL;
-    return false;
+    char checksum[HASH + 1];
+    if (bytes <= sizeof header) return false;
+    memcpy(&header, entry, sizeof header);
+    if (memcmp(header.magic, magic, sizeof magic) != 0 || memcmp(header.key, key, HASH) != 0) return false;
+    if (header.bytes != bytes - sizeof header) return false;
+    mcl__hash_hex(entry + sizeof header, bytes - sizeof header, checksum);
+    return memcmp(header.checksum, checksum, HASH) == 0;
 }
 
-bool mcl__cl_cache_load(const char *cache, const char *kind, const uint8_t key[16], uint8_t **data, size_t *bytes)
+bool mcl__cl_cache_load(const char *cache, const char *kind, const char *key, unsigned char **data, size_t *bytes)
 {
-    char path[4096];
-    *data = NULL;
+    char path[4096], *entry = NULL;
+    size_t whole = 0;
     if (!cache || !entry_path(cache, kind, key, path, sizeof path)) return false;
-    int file = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    if (file < 0) return false;
-    bool found = read_entry(file, key, data, bytes);
-    close(file);
-    return found;
+    if (mcl__file_read(path, ENTRY_MAX, &entry, &whole, NULL) != MCL_OK) return false;
+    bool sound = is_sound(entry, whole, key);
+    if (sound) {
+        *bytes = whole - sizeof(entry_header);
+        memmove(entry, entry + sizeof(entry_header), *bytes);
+        *data = (unsigned char *)entry;
+    } else {
+        free(entry);
+    }
+    return sound;
 }
 
-/* Readers see the old file or the whole new one: written beside it, then renamed over it. */
-void mcl__cl_cache_save(const char *cache, const char *kind, const uint8_t key[16], const void *data, size_t bytes)
+static mcl_status write_entry(const char *path, const entry_header *header, const void *data, size_t bytes)
 {
-    char folder[4096], path[4096], temporary[4096];
-    if (!cache || bytes == 0 || bytes > ENTRY_MAX) return;
-    if (snprintf(folder, sizeof folder, "%s/%s", cache, kind) >= (int)sizeof folder || !make_folder(folder)) return;
-    if (!entry_path(cache, kind, key, path, sizeof path)) return;
-    if (snprintf(temporary, sizeof temporary, "%s/%s/.new-XXXXXX", cache, kind) >= (int)sizeof temporary) return;
-    int file = mkostemp(temporary, O_CLOEXEC);
-    if (file < 0) return;
+    mcl__file_writer *writer = NULL;
+    MCL_TRY(mcl__file_writer_open(path, &writer, NULL));
+    mcl_status status;
+    MCL_TRY_DONE(mcl__file_writer_write(writer, header, sizeof *header, NULL));
+    MCL_TRY_DONE(mcl__file_writer_write(writer, data, bytes, NULL));
+    return mcl__file_writer_commit(writer, NULL);
+done:
+    mcl__file_writer_abort(writer);
+    return status;
+}
+
+void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, const void *data, size_t bytes)
+{
+    char path[4096], checksum[HASH + 1];
     entry_header header = {.bytes = bytes};
+    if (!cache || bytes == 0 || bytes > ENTRY_MAX - sizeof header) return;
+    if (!entry_path(cache, kind, "", path, sizeof path) || mcl__folder_create(path, true, NULL) != MCL_OK) return;
+    if (!entry_path(cache, kind, key, path, sizeof path)) return;
+    mcl__hash_hex(data, bytes, checksum);
     memcpy(header.magic, magic, sizeof magic);
-    memcpy(header.key, key, sizeof header.key);
-    hash_bytes(data, bytes, header.checksum);
-    bool written = write_whole(file, &header, sizeof header) && write_whole(file, data, bytes);
-    if (close(file) != 0 || !written || rename(temporary, path) != 0) unlink(temporary);
+    memcpy(header.key, key, HASH);
+    memcpy(header.checksum, checksum, HASH);
+    if (write_entry(path, &header, data, bytes) != MCL_OK) mcl__log(MCL_LOG_DEBUG, "cache entry %s could not be written", path);
 }
 
 typedef struct verdict_entry { uint32_t verdict, value; } verdict_entry;
 
-static void verdict_key(mcl__cl_device *device, const char *name, uint8_t key[16])
-{
-    const char *parts[] = {device->identity, name};
-    mcl__cl_cache_key(parts, 2, key);
-}
-
 mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value)
 {
-    uint8_t key[16], *data;
+    const char *parts[] = {device->identity, name};
+    char key[MCL__CL_KEY];
+    unsigned char *data;
     size_t bytes;
     verdict_entry entry = {0};
-    verdict_key(device, name, key);
-    if (!mcl__cl_cache_load(device->cache, "verdicts", key, &data, &bytes)) return MCL__CL_UNKNOWN;
+    if (!mcl__cl_cache_key(parts, 2, key) || !mcl__cl_cache_load(device->cache, "verdicts", key, &data, &bytes))
+        return MCL__CL_UNKNOWN;
     if (bytes == sizeof entry) memcpy(&entry, data, sizeof entry);
     free(data);
     if (value) *value = entry.value;
@@ -176,8 +130,8 @@ mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, u
 
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value)
 {
-    uint8_t key[16];
+    const char *parts[] = {device->identity, name};
+    char key[MCL__CL_KEY];
     const verdict_entry entry = {(uint32_t)verdict, value};
-    verdict_key(device, name, key);
-    mcl__cl_cache_save(device->cache, "verdicts", key, &entry, sizeof entry);
+    if (mcl__cl_cache_key(parts, 2, key)) mcl__cl_cache_save(device->cache, "verdicts", key, &entry, sizeof entry);
 }

@@ -16,6 +16,8 @@ typedef enum mcl__cl_quirk {
 unsigned mcl__cl_quirks(const mcl_device_info *info);
 int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);
 
+#define MCL__CL_KEY 33 /* a cache entry's key: 128 bits in hexadecimal */
+
 /* One program built; see program.c. */
 typedef struct mcl__cl_program {
     struct mcl__cl_program *next;
@@ -24,7 +26,7 @@ typedef struct mcl__cl_program {
     char *text;    /* complete source */
     cl_program program;
     mcl__kernel *kernels;
-    uint8_t cache_key[16];
+    char cache_key[MCL__CL_KEY];
     bool from_cache, launched, saved;
 } mcl__cl_program;
 
@@ -112,11 +114,11 @@ cl_int mcl__cl_build(mcl__cl_device *device, cl_program program, const char *opt
 void mcl__cl_save_programs(mcl__cl_device *device); /* those launched since; the queue is idle */
 void mcl__cl_free_programs(mcl__cl_device *device);
 
-/* cache.c: entries of named folders ("programs", "verdicts") under a 128-bit key. A cache never fails: a miss is a miss. */
-char *mcl__cl_cache_open(void);
-void mcl__cl_cache_key(const char *const *parts, int count, uint8_t key[16]);
-bool mcl__cl_cache_load(const char *cache, const char *kind, const uint8_t key[16], uint8_t **data, size_t *bytes);
-void mcl__cl_cache_save(const char *cache, const char *kind, const uint8_t key[16], const void *data, size_t bytes);
+/* cache.c: entries of a kind ("programs", "verdicts") under a key. A cache never fails: a miss is a miss. */
+char *mcl__cl_cache_open(void); /* the folder, freed with free(); NULL: no cache */
+bool mcl__cl_cache_key(const char *const *parts, int count, char key[MCL__CL_KEY]); /* false: out of memory */
+bool mcl__cl_cache_load(const char *cache, const char *kind, const char *key, unsigned char **data, size_t *bytes);
+void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, const void *data, size_t bytes);
 mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value);
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
 

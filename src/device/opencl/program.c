@@ -95,7 +95,7 @@ static mcl_status build_from_source(mcl__cl_device *device, mcl__cl_program *pro
 /* Any refusal of a cached binary means a rebuild, whatever its code. */
 static bool load_from_cache(mcl__cl_device *device, mcl__cl_program *program, const char *options)
 {
-    uint8_t *binary;
+    unsigned char *binary;
     size_t bytes;
     if (!mcl__cl_cache_load(device->cache, "programs", program->cache_key, &binary, &bytes)) return false;
     cl_int code, state = CL_SUCCESS;
@@ -166,7 +166,8 @@ static mcl_status make_program(mcl__cl_device *device, const mcl__kernel_key *ke
     if (!(options = build_options(device, program->constants))) goto done;
     MCL_TRY_DONE(read_source(device, program));
     const char *parts[] = {program->text, options, device->identity};
-    mcl__cl_cache_key(parts, 3, program->cache_key);
+    status = MCL_ERROR_MEMORY;
+    if (!mcl__cl_cache_key(parts, 3, program->cache_key)) goto done;
     if (!load_from_cache(device, program, options)) MCL_TRY_DONE(build_from_source(device, program, options));
     program->next = device->programs;
     device->programs = *made = program;
