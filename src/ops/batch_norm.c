@@ -30,7 +30,8 @@ static mcl_status infer_vectors(mcl__problem *problem, const mcl__rule *rules, i
     MCL_TRY(mcl__signature_check(problem, rules, count, error));
     if (!(problem->attrs.norm.eps >= 0 && isfinite(problem->attrs.norm.eps) && problem->attrs.norm.momentum >= 0 &&
           problem->attrs.norm.momentum <= 1))
-        return mcl__fail(error, MCL_ERROR_INVALID, "batch normalisation: eps must be 0 or more and momentum in 0 .. 1, not %g and %g",
+        return mcl__fail(error, MCL_ERROR_INVALID,
+                         "batch normalisation: eps must be 0 or more and momentum in 0 .. 1, not %g and %g",
                          (double)problem->attrs.norm.eps, (double)problem->attrs.norm.momentum);
     for (int i = 0; i < outputs; i++)
         MCL_TRY(mcl__signature_output(problem, i, mcl__shape_of_vector(mcl__shape_channels(problem->in[0])), MCL_F32, error));
@@ -49,7 +50,8 @@ bool mcl__batch_norm_gradient(mcl__builder *builder, const mcl__node_view *map, 
     if (!mcl__build_producer(builder, map->inputs[1], &kind, &finish) || kind != MCL__OP_batch_norm_finish) return false;
     int mean = finish.inputs[0], variance = finish.inputs[1], gamma = finish.inputs[2], beta = finish.inputs[3];
     const mcl__attrs attrs = *finish.attrs;
-    if (!mcl__build_producer(builder, mean, &kind, &stats) || kind != MCL__OP_batch_norm_stats || stats.inputs[0] != x) return false;
+    if (!mcl__build_producer(builder, mean, &kind, &stats) || kind != MCL__OP_batch_norm_stats || stats.inputs[0] != x)
+        return false;
     if (map->inputs[1] != finish.outputs[0] || map->inputs[2] != finish.outputs[1]) return false;
 
     int reduce[] = {x, dy, mean, variance};
@@ -68,7 +70,8 @@ static void no_gradient_of_its_own(mcl__builder *builder, const mcl__node_view *
 {
     for (int i = 0; i < node->output_count; i++)
         if (mcl__build_gradient(builder, node->outputs[i]) >= 0)
-            mcl__build_fail(builder, MCL_ERROR_UNSUPPORTED, "statistics of batch normalisation have a gradient only through its result");
+            mcl__build_fail(builder, MCL_ERROR_UNSUPPORTED,
+                            "statistics of batch normalisation have a gradient only through its result");
 }
 
 /* --- Kernels --- */
@@ -165,7 +168,8 @@ static double flops_stats(const mcl__problem *problem)
     return 4.0 * mcl__shape_elements(problem->in[0]);
 }
 
-static const mcl__variant stats_variants[] = {{"split", mcl__on_opencl, lower_stats_split}, {"reference", NULL, lower_channels}, {0}};
+static const mcl__variant stats_variants[] = {
+    {"split", mcl__on_opencl, lower_stats_split}, {"reference", NULL, lower_channels}, {0}};
 
 const mcl__op mcl__op_batch_norm_stats = {
     .name = "batch_norm_stats", .inputs = 1, .outputs = 2, .infer = infer_stats, .gradient = no_gradient_of_its_own,
@@ -174,8 +178,10 @@ const mcl__op mcl__op_batch_norm_stats = {
 
 static mcl_status infer_finish(mcl__problem *problem, mcl_error *error)
 {
-    static const mcl__rule rules[] = {
-        {"mean", MCL__FORM_VECTOR}, {"variance", MCL__FORM_LIKE_FIRST}, {"gamma", MCL__FORM_LIKE_FIRST}, {"beta", MCL__FORM_LIKE_FIRST}};
+    static const mcl__rule rules[] = {{"mean", MCL__FORM_VECTOR},
+                                      {"variance", MCL__FORM_LIKE_FIRST},
+                                      {"gamma", MCL__FORM_LIKE_FIRST},
+                                      {"beta", MCL__FORM_LIKE_FIRST}};
     return infer_vectors(problem, rules, COUNT(rules), 2, error);
 }
 
@@ -186,8 +192,11 @@ const mcl__op mcl__op_batch_norm_finish = {
 
 static mcl_status infer_track(mcl__problem *problem, mcl_error *error)
 {
-    static const mcl__rule rules[] = {{"mean", MCL__FORM_VECTOR}, {"variance", MCL__FORM_LIKE_FIRST}, {"running mean", MCL__FORM_LIKE_FIRST},
-                                      {"running variance", MCL__FORM_LIKE_FIRST}, {"step", MCL__FORM_STEP}};
+    static const mcl__rule rules[] = {{"mean", MCL__FORM_VECTOR},
+                                      {"variance", MCL__FORM_LIKE_FIRST},
+                                      {"running mean", MCL__FORM_LIKE_FIRST},
+                                      {"running variance", MCL__FORM_LIKE_FIRST},
+                                      {"step", MCL__FORM_STEP}};
     if (problem->attrs.norm.rows < 1)
         return mcl__fail(error, MCL_ERROR_INVALID, "batch_norm_track: statistics of %d rows", problem->attrs.norm.rows);
     return infer_vectors(problem, rules, COUNT(rules), 2, error);
@@ -204,7 +213,8 @@ static mcl_status infer_reduce(mcl__problem *problem, mcl_error *error)
     return infer_vectors(problem, rules, COUNT(rules), 2, error);
 }
 
-static const mcl__variant reduce_variants[] = {{"split", mcl__on_opencl, lower_reduce_split}, {"reference", NULL, lower_channels}, {0}};
+static const mcl__variant reduce_variants[] = {
+    {"split", mcl__on_opencl, lower_reduce_split}, {"reference", NULL, lower_channels}, {0}};
 
 const mcl__op mcl__op_batch_norm_bwd_reduce = {
     .name = "batch_norm_bwd_reduce", .inputs = 4, .outputs = 2, .infer = infer_reduce, .flops = flops_stats,
@@ -225,7 +235,8 @@ static double flops_data(const mcl__problem *problem)
     return 5.0 * mcl__shape_elements(problem->in[0]);
 }
 
-static const mcl__variant data_variants[] = {{"wide", mcl__on_opencl, lower_data_wide}, {"reference", NULL, lower_data_reference}, {0}};
+static const mcl__variant data_variants[] = {
+    {"wide", mcl__on_opencl, lower_data_wide}, {"reference", NULL, lower_data_reference}, {0}};
 
 const mcl__op mcl__op_batch_norm_bwd_data = {
     .name = "batch_norm_bwd_data", .inputs = 7, .outputs = 1, .in_place = true, .infer = infer_data, .flops = flops_data,

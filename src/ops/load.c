@@ -4,6 +4,8 @@
 #include "ops/signature.h"
 #include "ops/spread.h"
 
+#define MAX_CROP 4096 /* far beyond any use, and no sum of offsets overflows */
+
 static mcl_status infer(mcl__problem *problem, mcl_error *error)
 {
     static const mcl__rule rules[] = {{"pixels", MCL__FORM_PIXELS},        {"labels", MCL__FORM_LABELS},
@@ -14,10 +16,10 @@ static mcl_status infer(mcl__problem *problem, mcl_error *error)
     MCL_TRY(MCL__SIGNATURE(problem, rules, error));
     mcl__shape pixels = problem->in[0], x = {4, {attrs->load.N, attrs->load.H, attrs->load.W, pixels.d[3]}};
     if (pixels.d[1] != x.d[1] || pixels.d[2] != x.d[2] || (attrs->load.streamed && pixels.d[0] < x.d[0]))
-        return mcl__fail(error, MCL_ERROR_SHAPE, "load: pixels of shape %s do not fill %d samples of %d x %d", mcl__shape_text(pixels, text),
-                         x.d[0], x.d[1], x.d[2]);
-    if (attrs->load.crop < 0 || attrs->load.crop > x.d[1] || attrs->load.crop > x.d[2])
-        return mcl__fail(error, MCL_ERROR_INVALID, "load: a crop of %d pixels of a picture of %d x %d", attrs->load.crop, x.d[1], x.d[2]);
+        return mcl__fail(error, MCL_ERROR_SHAPE, "load: pixels of shape %s do not fill %d samples of %d x %d",
+                         mcl__shape_text(pixels, text), x.d[0], x.d[1], x.d[2]);
+    if (attrs->load.crop < 0 || attrs->load.crop > MAX_CROP)
+        return mcl__fail(error, MCL_ERROR_INVALID, "load: a crop of %d pixels, not of 0 .. %d", attrs->load.crop, MAX_CROP);
     MCL_TRY(mcl__signature_output(problem, 0, x, MCL_F32, error));
     return mcl__signature_output(problem, 1, mcl__shape_of_vector(x.d[0]), MCL_I32, error);
 }

@@ -15,7 +15,8 @@ static mcl_status check_codes(const mcl__epilogue *epilogue, mcl_error *error)
         if (acts && (code->act < MCL_ACT_RELU || code->act > MCL_ACT_TANH))
             return mcl__fail(error, MCL_ERROR_INVALID, "map: there is no activation %d", code->act);
         if (acts && code->act == MCL_ACT_LEAKY_RELU && !(code->alpha > 0 && isfinite(code->alpha)))
-            return mcl__fail(error, MCL_ERROR_INVALID, "map: the slope of a leaky ReLU must be above 0, not %g", (double)code->alpha);
+            return mcl__fail(error, MCL_ERROR_INVALID, "map: the slope of a leaky ReLU must be above 0, not %g",
+                             (double)code->alpha);
     }
     if (tensors > MCL_MAP_TENSORS)
         return mcl__fail(error, MCL_ERROR_INVALID, "map: its codes take %d tensors, more than %d", tensors, MCL_MAP_TENSORS);

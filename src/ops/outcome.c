@@ -57,7 +57,8 @@ static void lower_outcome_reference(mcl__lowering *lowering, const mcl__problem 
     mcl__lower_linear(lowering, 1);
 }
 
-static const mcl__variant outcome_variants[] = {{"group", group_applies, lower_outcome_group}, {"reference", NULL, lower_outcome_reference}, {0}};
+static const mcl__variant outcome_variants[] = {
+    {"group", group_applies, lower_outcome_group}, {"reference", NULL, lower_outcome_reference}, {0}};
 
 const mcl__op mcl__op_outcome = {
     .name = "outcome", .inputs = 3, .outputs = 1, .infer = infer_outcome, .variants = outcome_variants,
@@ -111,7 +112,8 @@ static void lower_guard_reference(mcl__lowering *lowering, const mcl__problem *p
     mcl__lower_linear(lowering, 1);
 }
 
-static const mcl__variant guard_variants[] = {{"split", group_applies, lower_guard_split}, {"reference", NULL, lower_guard_reference}, {0}};
+static const mcl__variant guard_variants[] = {
+    {"split", group_applies, lower_guard_split}, {"reference", NULL, lower_guard_reference}, {0}};
 
 const mcl__op mcl__op_guard = {
     .name = "guard", .inputs = 2, .outputs = 1, .infer = infer_guard, .flops = flops_guard, .variants = guard_variants,
@@ -149,7 +151,8 @@ static void lower_slab_reference(mcl__lowering *lowering, const mcl__problem *pr
     lower_slab(lowering, problem, 1);
 }
 
-static const mcl__variant slab_variants[] = {{"wide", mcl__on_opencl, lower_slab_wide}, {"reference", NULL, lower_slab_reference}, {0}};
+static const mcl__variant slab_variants[] = {
+    {"wide", mcl__on_opencl, lower_slab_wide}, {"reference", NULL, lower_slab_reference}, {0}};
 
 const mcl__op mcl__op_accumulate = {
     .name = "accumulate", .inputs = 2, .outputs = 1, .infer = infer_accumulate, .variants = slab_variants,

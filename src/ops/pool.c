@@ -47,12 +47,13 @@ mcl_pool_args mcl__pool_args(const mcl__problem *problem)
 static mcl_status check_axis(const char *op, const char *axis, int size, int K, int stride, int pad, mcl_error *error)
 {
     if (K < 1 || stride < 1 || pad < 0)
-        return mcl__fail(error, MCL_ERROR_INVALID, "%s: %s has window %d, stride %d, padding %d; they must be at least 1, 1 and 0", op,
-                         axis, K, stride, pad);
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s: %s has window %d, stride %d, padding %d; they must be at least 1, 1 and 0",
+                         op, axis, K, stride, pad);
     if (pad > K / 2)
         return mcl__fail(error, MCL_ERROR_INVALID, "%s: padding %d of the %s is more than half the window of %d", op, pad, axis, K);
     if (size + 2 * (int64_t)pad < K)
-        return mcl__fail(error, MCL_ERROR_SHAPE, "%s: a window of %d does not fit a %s of %d with padding %d", op, K, axis, size, pad);
+        return mcl__fail(error, MCL_ERROR_SHAPE, "%s: a window of %d does not fit a %s of %d with padding %d", op, K, axis, size,
+                         pad);
     return MCL_OK;
 }
 

@@ -171,7 +171,13 @@ const mcl__op mcl__op_slice = {
     .variants = variants,
 };
 const mcl__op mcl__op_pad = {
-    .name = "pad", .inputs = 1, .outputs = 1, .infer = infer_region, .gradient = pad_gradient, .flops = no_flops, .variants = variants,
+    .name = "pad",
+    .inputs = 1,
+    .outputs = 1,
+    .infer = infer_region,
+    .gradient = pad_gradient,
+    .flops = no_flops,
+    .variants = variants,
 };
 const mcl__op mcl__op_concat = {
     .name = "concat", .inputs = -1, .outputs = 1, .infer = infer_concat, .gradient = concat_gradient, .flops = no_flops,

@@ -72,7 +72,8 @@ void mcl__spread_grid(mcl__lowering *lowering, int columns, int rows)
         while (local[0] < items && local[0] < (size_t)columns) local[0] *= 2;
         while (local[0] * local[1] < items && local[1] < (size_t)rows) local[1] *= 2;
     }
-    size_t global[2] = {((size_t)columns + local[0] - 1) / local[0] * local[0], ((size_t)rows + local[1] - 1) / local[1] * local[1]};
+    size_t global[2] = {((size_t)columns + local[0] - 1) / local[0] * local[0],
+                        ((size_t)rows + local[1] - 1) / local[1] * local[1]};
     mcl__lower_sizes(lowering, 2, global, local);
 }
 
