@@ -1,8 +1,8 @@
 /* Convolutions as products: slices of im2col and CBLAS. A 1x1 convolution of stride 1 is a product as it stands.
  *
  * Work is cut into pieces by the shape alone; piece i belongs to slot i % SLOTS. One thread at a time works on a slot,
- * which has its own part of the workspace: [SLOTS][rows * patch] for im2col, then [SLOTS][|dw|] partial sums where dw is
- * small. OpenBLAS runs single-threaded inside (device/native/gemm.c). */
+ * which has its own part of the workspace: [SLOTS][rows * patch] for im2col, then [SLOTS][|dw|] partial sums where dw
+ * is small. OpenBLAS runs single-threaded inside (device/native/gemm.c). */
 #include "ops/native/native.h"
 #include <cblas.h>
 #include <string.h>
