@@ -1,0 +1,190 @@
+/* Fusion: what joins, what must not, and that the numbers stay. */
+#include "nets.h"
+
+static mcl__graph *empty_graph(const test_net *net)
+{
+    mcl__graph *graph;
+    ck_assert_int_eq(mcl__graph_create(net->model, true, &graph), MCL_OK);
+    return graph;
+}
+
+static int input(mcl__graph *graph, const test_net *net)
+{
+    return mcl__graph_tensor(graph, "x", SHAPE(BATCH, 10), MCL_F32, (mcl__view){net->x, 0, BATCH * 40});
+}
+
+/* x (4,10) times the flat weight: (4,13). */
+static int product(mcl__graph *graph, const char *name, int x)
+{
+    int w = net_region(graph, "flat", MCL__OP_reshape, mcl__graph_parameter(graph, "flat.weight"), SHAPE(10, 13), 0);
+    return net_node(graph, name, MCL__OP_dense, (mcl__attrs){0}, x, w);
+}
+
+static int nodes_of(const mcl__graph *graph, mcl__op_kind op)
+{
+    int count = 0;
+    for (int n = 0; n < graph->nodes; n++) count += graph->node[n].op == op;
+    return count;
+}
+
+/* Every input is made before the node that reads it, and producers are right. */
+static void check_order(const mcl__graph *graph)
+{
+    for (int n = 0; n < graph->nodes; n++) {
+        for (int i = 0; i < graph->node[n].inputs; i++) {
+            const mcl__tensor *tensor = &graph->tensor[graph->node[n].in[i]];
+            ck_assert_msg(tensor->producer >= 0 || tensor->bound.buffer, "%s reads what nobody makes", graph->node[n].name);
+            if (!tensor->bound.buffer) ck_assert_int_lt(tensor->producer, n);
+        }
+        for (int i = 0; i < graph->node[n].outputs; i++) {
+            const mcl__tensor *tensor = &graph->tensor[graph->node[n].out[i]];
+            if (!tensor->bound.buffer) ck_assert_int_eq(tensor->producer, n); /* what persists may be written twice */
+        }
+    }
+}
+
+START_TEST(chains_join_their_producer)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MLP, &net_sgd, BATCH, 1);
+    mcl__graph *graph = empty_graph(&net);
+    int y = product(graph, "fc", input(graph, &net));
+    y = net_map(graph, "bias", MCL_EP_BIAS, 0, y, mcl__graph_parameter(graph, "fc1.bias"));
+    y = net_dropout(graph, "drop", net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, y, -1));
+    y = net_map(graph, "add", MCL_EP_ADD, 0, y, mcl__graph_parameter(graph, "one.weight"));
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    ck_assert_int_eq(graph->nodes, 2); /* reshape, dense */
+    const mcl__node *node = &graph->node[1];
+    static const int codes[] = {MCL_EP_BIAS, MCL_EP_ACT, MCL_EP_DROPOUT, MCL_EP_ADD};
+    ck_assert_int_eq(node->epilogue.count, 4);
+    for (int i = 0; i < 4; i++) ck_assert_int_eq(node->epilogue.code[i].code, codes[i]);
+    ck_assert_int_eq(node->inputs, 5);
+    ck_assert_str_eq(graph->tensor[node->in[2]].name, "fc1.bias");
+    ck_assert_str_eq(graph->tensor[node->in[3]].name, "one.weight");
+    ck_assert_int_eq(node->in[4], graph->step);
+    ck_assert_int_eq(node->out[0], y);
+    check_order(graph);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
+START_TEST(what_others_read_stays)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MLP, &net_sgd, BATCH, 1);
+    for (int reason = 0; reason < 3; reason++) {
+        mcl__graph *graph = empty_graph(&net);
+        int y = product(graph, "fc", input(graph, &net));
+        net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, y, -1);
+        if (reason == 0) net_node(graph, "sum", MCL__OP_channel_sum, (mcl__attrs){0}, y, -1);
+        if (reason == 1) graph->tensor[y].kept = true;
+        if (reason == 2) graph->tensor[y].bound = mcl__slab_view(net.model, &net.model->gradient, NULL);
+        int before = graph->nodes;
+        EXPECT(mcl__graph_fuse(graph), graph->error);
+        ck_assert_int_eq(graph->nodes, before);
+        mcl__graph_destroy(graph);
+    }
+    net_destroy(&net);
+}
+END_TEST
+
+/* Eight codes: six in the product, two in a map behind it. */
+START_TEST(six_codes_at_most)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MLP, &net_sgd, BATCH, 1);
+    mcl__graph *graph = empty_graph(&net);
+    int y = product(graph, "fc", input(graph, &net));
+    for (int i = 0; i < 8; i++) y = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_LEAKY_RELU, y, -1);
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    ck_assert_int_eq(graph->nodes, 3);
+    ck_assert_int_eq(graph->node[1].epilogue.count, 6);
+    ck_assert_int_eq(graph->node[2].epilogue.count, 2);
+    check_order(graph);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
+/* a + b with b made later than a: b's product takes the sum, whichever stands first. */
+START_TEST(a_sum_joins_the_later_product)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MLP, &net_sgd, BATCH, 1);
+    for (int swap = 0; swap < 2; swap++) {
+        mcl__graph *graph = empty_graph(&net);
+        int x = input(graph, &net), a = product(graph, "a", x), b = product(graph, "b", x);
+        net_map(graph, "add", MCL_EP_ADD, 0, swap ? b : a, swap ? a : b);
+        EXPECT(mcl__graph_fuse(graph), graph->error);
+        ck_assert_int_eq(nodes_of(graph, MCL__OP_map), 0);
+        const mcl__node *last = &graph->node[graph->nodes - 1];
+        ck_assert_str_eq(last->name, "b");
+        ck_assert_int_eq(last->in[2], a);
+        check_order(graph);
+        mcl__graph_destroy(graph);
+    }
+    net_destroy(&net);
+}
+END_TEST
+
+START_TEST(gradients_of_activations_join)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, CONV, &net_sgd, BATCH, 1);
+    mcl__graph *graph = net_graph(&net, true, 0, BATCH);
+    int before = graph->nodes, found = 0;
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    ck_assert_int_lt(graph->nodes, before);
+    for (int n = 0; n < graph->nodes; n++) {
+        const mcl__node *node = &graph->node[n];
+        found += node->op == MCL__OP_dense_bwd_data && node->epilogue.count > 0 && node->epilogue.code[0].code == MCL_EP_DACT;
+    }
+    ck_assert_int_eq(found, 1);
+    check_order(graph);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
+/* Sums in another order are all that may differ: some tens of roundings. */
+START_TEST(numbers_stay)
+{
+    TEST_DEVICE(device);
+    for (int kind = 0; kind < KINDS; kind++) {
+        float *gradient[2];
+        double loss[2];
+        int elements = 0;
+        for (int no_fuse = 0; no_fuse < 2; no_fuse++) {
+            test_net net = net_create(device, kind, &net_sgd, BATCH, 1);
+            mcl__plan *plan = net_plan(&net, true, &(mcl__plan_options){.no_fuse = no_fuse});
+            mcl_step step = net_step(&net, 1);
+            net_run(plan, &step, MCL__REDUCE);
+            gradient[no_fuse] = net_slab(&net.model->gradient);
+            loss[no_fuse] = net_loss(&net, plan);
+            elements = net.model->gradient.elements;
+            mcl__plan_destroy(plan);
+            net_destroy(&net);
+        }
+        ck_assert_double_le(fabs(loss[0] - loss[1]), 1e-5 * loss[1]);
+        ck_assert_double_le(relative(gradient[0], gradient[1], elements), 1e-5);
+        free(gradient[0]);
+        free(gradient[1]);
+    }
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("fuse");
+    TCase *tcase = tcase_create("devices");
+    tcase_set_timeout(tcase, 0);
+    tcase_add_loop_test(tcase, chains_join_their_producer, 0, 1);
+    tcase_add_loop_test(tcase, what_others_read_stays, 0, 1);
+    tcase_add_loop_test(tcase, six_codes_at_most, 0, 1);
+    tcase_add_loop_test(tcase, a_sum_joins_the_later_product, 0, 1);
+    tcase_add_loop_test(tcase, gradients_of_activations_join, 0, 1);
+    tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
+    suite_add_tcase(suite, tcase);
+    return run_suite(suite);
+}
