@@ -16,6 +16,7 @@ static const mcl_conv2d_args convolutions[] = {
     {1, 6, 6, 2, 10, 10, 2, 3, 3, 1, 1, 3, 3, 1, 1, 1}, /* windows that lie wholly in the padding */
     {2, 9, 7, 5, 9, 7, 5, 3, 3, 1, 1, 1, 1, 1, 1, 5},   /* depthwise */
     {3, 9, 8, 70, 5, 4, 70, 3, 3, 2, 2, 1, 1, 1, 1, 70},
+    {2, 4, 20, 3, 4, 20, 3, 1, 11, 1, 1, 0, 5, 1, 1, 3},
     {1, 9, 8, 4, 5, 4, 4, 3, 3, 1, 1, 0, 0, 2, 2, 4},
     {2, 6, 6, 3, 6, 6, 6, 3, 3, 1, 1, 1, 1, 1, 1, 3},   /* two filters a channel */
     {40, 8, 8, 2, 8, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* several slices, some of several samples */

@@ -64,25 +64,36 @@ void mcl__native_conv2d_depthwise_bwd_data(const mcl__native_arg *arg)
             }
 }
 
-/* Channels [c, c + count) of tap (r, s), in float over a line of pixels, the lines in double. */
-static void tap_bwd(const mcl_conv2d_args *a, const float *x, const float *dy, float *dw, int r, int s, int c,
-                    int count)
+#define TAPS 8 /* of one row of the filter, summed in one walk: a line of pixels is in the cache for all but the first */
+
+/* Adds to line (channels [c, c + count)) the products of one line of outputs with the pixels under tap s. */
+static void line_bwd(const mcl_conv2d_args *a, const float *x, const float *dy, float *line, int s, int c, int count)
 {
-    double sum[MCL__NATIVE_BLOCK] = {0};
+    for (int ow = 0; ow < a->OW; ow++) {
+        int column = ow * a->stride_w - a->pad_w + s * a->dilation_w;
+        if (column < 0 || column >= a->W) continue;
+        multiply_add(count, x + (size_t)column * a->C + c, dy + (size_t)ow * a->C + c, line);
+    }
+}
+
+/* dw of channels [c, c + count) and taps (r, [s, s + taps)): float over a line of pixels, double over the lines. */
+static void taps_bwd(const mcl_conv2d_args *a, const float *x, const float *dy, float *dw, int r, int s, int taps, int c,
+                     int count)
+{
+    double sum[TAPS][MCL__NATIVE_BLOCK] = {{0}};
     for (int n = 0; n < a->N; n++)
         for (int oh = 0; oh < a->OH; oh++) {
-            float line[MCL__NATIVE_BLOCK] = {0};
             int h = oh * a->stride_h - a->pad_h + r * a->dilation_h;
             if (h < 0 || h >= a->H) continue;
-            for (int ow = 0; ow < a->OW; ow++) {
-                int column = ow * a->stride_w - a->pad_w + s * a->dilation_w;
-                if (column < 0 || column >= a->W) continue;
-                multiply_add(count, x + (((size_t)n * a->H + h) * a->W + column) * a->C + c,
-                             dy + (((size_t)n * a->OH + oh) * a->OW + ow) * a->C + c, line);
+            for (int t = 0; t < taps; t++) {
+                float line[MCL__NATIVE_BLOCK] = {0};
+                line_bwd(a, x + ((size_t)n * a->H + h) * a->W * a->C, dy + ((size_t)n * a->OH + oh) * a->OW * a->C, line,
+                         s + t, c, count);
+                for (int i = 0; i < count; i++) sum[t][i] += (double)line[i];
             }
-            for (int i = 0; i < count; i++) sum[i] += (double)line[i];
         }
-    for (int i = 0; i < count; i++) dw[((size_t)r * a->KW + s) * a->C + c + i] = (float)sum[i];
+    for (int t = 0; t < taps; t++)
+        for (int i = 0; i < count; i++) dw[((size_t)r * a->KW + s + t) * a->C + c + i] = (float)sum[t][i];
 }
 
 void mcl__native_conv2d_depthwise_bwd_weight(const mcl__native_arg *arg)
@@ -90,11 +101,12 @@ void mcl__native_conv2d_depthwise_bwd_weight(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *dy = arg[1].pointer;
     float *dw = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
-    int blocks = (a->C + MCL__NATIVE_BLOCK - 1) / MCL__NATIVE_BLOCK;
-#pragma omp parallel for collapse(2) schedule(static)
-    for (int tap = 0; tap < a->KH * a->KW; tap++)
-        for (int block = 0; block < blocks; block++) {
-            int c = block * MCL__NATIVE_BLOCK, left = a->C - c;
-            tap_bwd(a, x, dy, dw, tap / a->KW, tap % a->KW, c, left < MCL__NATIVE_BLOCK ? left : MCL__NATIVE_BLOCK);
-        }
+#pragma omp parallel for collapse(3) schedule(static)
+    for (int r = 0; r < a->KH; r++)
+        for (int s = 0; s < a->KW; s += TAPS)
+            for (int c = 0; c < a->C; c += MCL__NATIVE_BLOCK) {
+                int taps = a->KW - s < TAPS ? a->KW - s : TAPS;
+                int count = a->C - c < MCL__NATIVE_BLOCK ? a->C - c : MCL__NATIVE_BLOCK;
+                taps_bwd(a, x, dy, dw, r, s, taps, c, count);
+            }
 }
