@@ -1,0 +1,201 @@
+/* Checkpoints: weights and running statistics under PyTorch's names, optimiser state beside them, and in the metadata all that
+ * the next step depends on. A file is written whole or not at all. */
+#include "train/checkpoint.h"
+#include "base/arena.h"
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const state_prefix[] = {MCL__WEIGHTS_STATE "state0.", MCL__WEIGHTS_STATE "state1."};
+
+/* What must not differ between the two sessions of a resumed run: the order of samples and the meaning of the state. */
+static json_t *options_json(const mcl_trainer *t)
+{
+    const mcl_train_options *o = &t->options;
+    return json_pack("{s:I,s:i,s:i,s:b,s:i,s:i}", "seed", (json_int_t)o->seed, "batch", o->batch, "micro_batches", o->micro_batches,
+                     "keep_partial", o->keep_partial, "optimiser", (int)o->optimiser, "training_pictures",
+                     t->part_count[MCL_PART_TRAIN]);
+}
+
+/* What the bits depend on beside the options. */
+static json_t *machine_json(const mcl_trainer *t)
+{
+    const mcl_device_info *info = &t->device->info;
+    return json_pack("{s:s,s:s,s:s,s:i,s:b}", "device", info->name, "driver", info->driver, "version", mcl_version(), "threads",
+                     t->device->threads, "fuse", !t->options.no_fuse);
+}
+
+static json_t *progress_json(const mcl__progress *p)
+{
+    return json_pack("{s:i,s:i,s:i,s:f,s:f,s:I,s:i,s:f,s:f,s:f}", "step", p->step, "epoch", p->epoch, "position", p->position,
+                     "loss_sum", p->loss_sum, "hits", p->hits, "seen", (json_int_t)p->seen, "best_epoch", p->best_epoch, "best_loss",
+                     p->best_loss, "best_accuracy", p->best_accuracy, "seconds", p->seconds);
+}
+
+static json_t *numbers_json(const float *values, int count)
+{
+    json_t *array = json_array();
+    for (int i = 0; i < count; i++) json_array_append_new(array, json_real((double)values[i]));
+    return array;
+}
+
+static char *card_text(const mcl_trainer *t)
+{
+    json_t *names = json_array();
+    const mcl_dataset_info *info = mcl_dataset_get_info(t->data);
+    for (int i = 0; i < info->classes; i++) json_array_append_new(names, json_string(mcl_dataset_class_name(t->data, i)));
+    const mcl_preprocessing *p = &t->preprocessing;
+    json_t *card = json_pack("{s:s,s:[i,i,i],s:i,s:o,s:{s:i,s:o,s:o},s:o,s:o,s:o}", "network_name", mcl_network_name(t->network),
+                             "input", t->pictures.H, t->pictures.W, t->pictures.C, "resize", (int)info->resize,
+                             "classes", names, "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C),
+                             "inverse_deviation", numbers_json(p->inverse_deviation, t->pictures.C), "options", options_json(t),
+                             "machine", machine_json(t), "progress", progress_json(&t->progress));
+    if (card && t->options.description) json_object_set_new(card, "network", json_string(t->options.description));
+    char *text = card ? json_dumps(card, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    json_decref(card);
+    return text;
+}
+
+mcl_status mcl__checkpoint_save(mcl_trainer *t, const char *path, mcl_error *error)
+{
+    mcl__model *model = t->model;
+    mcl__safetensors_writer *writer = NULL;
+    mcl_status status = MCL_OK;
+    char *card = card_text(t);
+    if (!card) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a checkpoint's metadata");
+    MCL_TRY_DONE(mcl__safetensors_writer_create(&writer, error));
+    mcl__safetensors_writer_metadata(writer, "format", "pt");
+    mcl__safetensors_writer_metadata(writer, "monocle", card);
+    MCL_TRY_DONE(mcl__weights_add(t->network, model, t->progress.step, writer, error));
+    for (int i = 0; i < mcl__optimiser_states(&model->optimiser); i++)
+        MCL_TRY_DONE(mcl__weights_add_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], writer, error));
+    free(card);
+    return mcl__safetensors_writer_write(writer, path, error);
+done:
+    free(card);
+    mcl__safetensors_writer_destroy(writer);
+    return status;
+}
+
+static bool get_int(const json_t *object, const char *key, int *value)
+{
+    const json_t *item = json_object_get(object, key);
+    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 0x7fffffff) return false;
+    *value = (int)json_integer_value(item);
+    return true;
+}
+
+static bool get_floats(const json_t *object, const char *key, int count, float *values)
+{
+    const json_t *array = json_object_get(object, key);
+    if (json_array_size(array) != (size_t)count) return false;
+    for (int i = 0; i < count; i++) {
+        if (!json_is_number(json_array_get(array, (size_t)i))) return false;
+        values[i] = (float)json_number_value(json_array_get(array, (size_t)i));
+    }
+    return true;
+}
+
+static bool card_parse(mcl__card *card)
+{
+    const json_t *input = json_object_get(card->json, "input"), *preprocessing = json_object_get(card->json, "preprocessing");
+    int *sizes[] = {&card->H, &card->W, &card->C}, resize, kind;
+    if (json_array_size(input) != 3) return false;
+    for (size_t i = 0; i < 3; i++) *sizes[i] = (int)json_integer_value(json_array_get(input, i));
+    if (card->H < 1 || card->W < 1 || card->C < 1 || card->C > (int)(sizeof card->preprocessing.mean / sizeof(float))) return false;
+    card->classes = (int)json_array_size(json_object_get(card->json, "classes"));
+    card->network = json_string_value(json_object_get(card->json, "network"));
+    if (!get_int(card->json, "resize", &resize) || !get_int(preprocessing, "kind", &kind)) return false;
+    card->resize = (mcl_resize)resize;
+    card->preprocessing.kind = (mcl_preprocessing_kind)kind;
+    card->preprocessing.channels = card->C;
+    return card->classes > 0 && get_floats(preprocessing, "mean", card->C, card->preprocessing.mean) &&
+           get_floats(preprocessing, "inverse_deviation", card->C, card->preprocessing.inverse_deviation);
+}
+
+mcl_status mcl__card_read(const mcl__safetensors *file, mcl__card *card, mcl_error *error)
+{
+    const char *text = mcl__safetensors_metadata(file, "monocle");
+    *card = (mcl__card){0};
+    if (!text) return mcl__fail(error, MCL_ERROR_FORMAT, "%s: not a checkpoint of Monocle: it has weights only", file->path);
+    MCL_TRY(mcl__json_parse(text, strlen(text), file->path, &card->json, error));
+    if (card_parse(card)) return MCL_OK;
+    mcl__card_free(card);
+    return mcl__fail(error, MCL_ERROR_FORMAT, "%s: the checkpoint's description is damaged", file->path);
+}
+
+const char *mcl__card_class(const mcl__card *card, int index)
+{
+    const char *name = json_string_value(json_array_get(json_object_get(card->json, "classes"), (size_t)index));
+    return name ? name : "";
+}
+
+void mcl__card_free(mcl__card *card)
+{
+    json_decref(card->json);
+    *card = (mcl__card){0};
+}
+
+static mcl_status check_options(const mcl_trainer *t, const mcl__card *card, const char *path, mcl_error *error)
+{
+    json_t *now = options_json(t);
+    const json_t *then = json_object_get(card->json, "options");
+    const char *key;
+    json_t *value;
+    mcl_status status = now ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory to read a checkpoint");
+    json_object_foreach(now, key, value) {
+        const json_t *before = json_object_get(then, key);
+        if (status != MCL_OK || json_equal(value, before)) continue;
+        status = mcl__fail(error, MCL_ERROR_CONFIG, "%s was written with %s = %lld, now it is %lld: resume with the run's own options, "
+                           "or train a new run", path, key, (long long)json_integer_value(before), (long long)json_integer_value(value));
+    }
+    json_decref(now);
+    return status;
+}
+
+static void warn_machine(const mcl_trainer *t, const mcl__card *card)
+{
+    json_t *now = machine_json(t);
+    if (!json_equal(now, json_object_get(card->json, "machine")))
+        mcl__log(MCL_LOG_WARNING, "the run goes on with another device, driver, version or number of threads: "
+                                  "it continues correctly, but not with the same bits as an uninterrupted run");
+    json_decref(now);
+}
+
+static bool progress_parse(const mcl__card *card, mcl__progress *p)
+{
+    const json_t *object = json_object_get(card->json, "progress");
+    p->loss_sum = json_number_value(json_object_get(object, "loss_sum"));
+    p->hits = json_number_value(json_object_get(object, "hits"));
+    p->seen = json_integer_value(json_object_get(object, "seen"));
+    p->best_loss = json_number_value(json_object_get(object, "best_loss"));
+    p->best_accuracy = json_number_value(json_object_get(object, "best_accuracy"));
+    p->seconds = json_number_value(json_object_get(object, "seconds"));
+    return get_int(object, "step", &p->step) && get_int(object, "epoch", &p->epoch) && get_int(object, "position", &p->position) &&
+           get_int(object, "best_epoch", &p->best_epoch);
+}
+
+mcl_status mcl__checkpoint_resume(mcl_trainer *t, const char *path, mcl_error *error)
+{
+    mcl__model *model = t->model;
+    mcl__safetensors *file = NULL;
+    mcl__card card = {0};
+    mcl__progress progress = {0};
+    mcl_status status = MCL_OK;
+    MCL_TRY_DONE(mcl__safetensors_open(path, &file, error));
+    MCL_TRY_DONE(mcl__card_read(file, &card, error));
+    MCL_TRY_DONE(check_options(t, &card, path, error));
+    if (!progress_parse(&card, &progress) || progress.position > t->part_count[MCL_PART_TRAIN]) {
+        status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the record of the run's progress is damaged", path);
+        goto done;
+    }
+    MCL_TRY_DONE(mcl__weights_take(model, file, error));
+    for (int i = 0; i < mcl__optimiser_states(&model->optimiser); i++)
+        MCL_TRY_DONE(mcl__weights_take_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], file, error));
+    t->preprocessing = card.preprocessing;
+    t->progress = progress;
+    warn_machine(t, &card);
+done:
+    mcl__card_free(&card);
+    mcl__safetensors_close(file);
+    return status;
+}

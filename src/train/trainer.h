@@ -1,0 +1,55 @@
+/* The state of a run, shared by the loop and the checkpoints. */
+#ifndef MCL_TRAIN_TRAINER_H
+#define MCL_TRAIN_TRAINER_H
+#include "train/purpose.h"
+#include "train/schedule.h"
+#include <stdatomic.h>
+
+/* How far a run is: everything that a checkpoint must carry beside tensors for the next step to have the same bits. */
+typedef struct mcl__progress {
+    int step;            /* optimiser steps done */
+    int epoch;           /* complete epochs */
+    int position;        /* samples of the present epoch done */
+    double loss_sum, hits; /* of the present epoch's samples, as far as drained */
+    int64_t seen;
+    int best_epoch;      /* counted from 1; 0: none yet */
+    double best_loss, best_accuracy;
+    double seconds;      /* of training, over all sessions of the run */
+} mcl__progress;
+
+struct mcl_trainer {
+    mcl_device *device;
+    const mcl_network *network;
+    mcl_dataset *data;
+    mcl_train_options options; /* strings owned by the trainer */
+    mcl_preprocessing preprocessing;
+    mcl__model *model;
+    mcl__pictures pictures;
+    mcl__feed train_feed, partial_feed, eval_feed;
+    mcl__purpose train, partial, eval; /* partial: the last, smaller batch, where it is kept */
+    const int32_t *part[MCL_PARTS];
+    int part_count[MCL_PARTS];
+    int32_t *order;
+    int steps_per_epoch;
+    bool epoch_begun;           /* the feed stands at progress.position */
+    int drained;                /* the last step whose outcome is in progress */
+    float gradient_norm;
+    mcl__progress progress;
+    float *best_value, *best_running; /* slabs of the best weights of this session; NULL: none yet */
+    atomic_bool stop;
+    struct mcl__run_log *log;   /* NULL: no run folder */
+    double checkpointed;        /* time of the last checkpoint */
+};
+
+/* Writes or reads the complete state; reading checks that network, data and options fit. */
+mcl_status mcl__checkpoint_save(mcl_trainer *trainer, const char *path, mcl_error *error);
+mcl_status mcl__checkpoint_resume(mcl_trainer *trainer, const char *path, mcl_error *error);
+
+/* log.jsonl: one object a line. Opening drops what lies past `step` (a resumed run repeats it). */
+mcl_status mcl__run_log_open(const char *run, int step, struct mcl__run_log **log, mcl_error *error);
+mcl_status mcl__run_log_step(struct mcl__run_log *log, int step, double loss, double accuracy, double rate, double norm, mcl_error *error);
+mcl_status mcl__run_log_event(struct mcl__run_log *log, const mcl_event *event, mcl_error *error);
+void mcl__run_log_close(struct mcl__run_log *log);
+
+double mcl__now(void); /* seconds, monotonic */
+#endif
