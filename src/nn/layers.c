@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define LARGEST (1 << 24)   /* of any size given as an option */
-#define MOST_LAYERS 100000
+#define MOST_LAYERS 10000
 
 /* The sticky failure: "layer "conv1" (conv2d): ...". */
 static mcl_tensor fail(mcl_network *network, const mcl__layer *layer, mcl_status status, const char *format, ...)

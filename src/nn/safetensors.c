@@ -95,14 +95,14 @@ static mcl_status check_metadata(const mcl__safetensors *file, json_t *metadata,
     return MCL_OK;
 }
 
-/* The checksum was made with zeros in the place of its digits, which is the first such place in the header. */
+/* Ours have a writer and a checksum, so that the loss of either key is noticed. It was made with zeros in the place of its digits, which is the first such place in the header. */
 static mcl_status check_sum(const mcl__safetensors *file, size_t bytes, size_t header_bytes, mcl_error *error)
 {
     static const char mark[] = "\"xxh64\":\"";
     const char *wanted = mcl__safetensors_metadata(file, "xxh64");
-    if (!wanted) return MCL_OK;
+    if (!wanted && !mcl__safetensors_metadata(file, "writer")) return MCL_OK; /* another program's: ours have both */
     char *digits = memmem((char *)file->bytes + 8, header_bytes, mark, sizeof mark - 1), kept[16], have[17];
-    if (!digits || (digits += sizeof mark - 1) + 16 > (char *)file->bytes + 8 + header_bytes)
+    if (!wanted || !digits || (digits += sizeof mark - 1) + 16 > (char *)file->bytes + 8 + header_bytes)
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s: its checksum is damaged", file->path);
     memcpy(kept, digits, sizeof kept);
     memset(digits, '0', sizeof kept);

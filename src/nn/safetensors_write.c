@@ -34,6 +34,7 @@ mcl_status mcl__safetensors_writer_create(mcl__safetensors_writer **writer, mcl_
     if (*writer && (*writer)->metadata) {
         /* First, so that its digits are the first of that form in the header. */
         json_object_set_new((*writer)->metadata, "xxh64", json_string("0000000000000000"));
+        json_object_set_new((*writer)->metadata, "writer", json_string("monocle " MONOCLE_VERSION));
         return MCL_OK;
     }
     free(*writer);

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEEPEST 16
+#define DEEPEST 12
 #define MOST_REPEATS 1000
 
 /* The options of any layer; each begins with its name. */
