@@ -1,0 +1,13 @@
+/* The progress of a run on stderr: one line that is drawn over on a terminal, plain lines elsewhere. */
+#ifndef MCL_CLI_PROGRESS_H
+#define MCL_CLI_PROGRESS_H
+#include <monocle/train.h>
+
+typedef struct mcl__progress_bar {
+    bool quiet, terminal;
+    double printed; /* seconds of the run at the last plain line */
+} mcl__progress_bar;
+
+mcl__progress_bar mcl__progress_bar_begin(bool quiet);
+void mcl__progress_bar_event(const mcl_event *event, void *bar); /* an mcl_event_function */
+#endif
