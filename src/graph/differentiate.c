@@ -1,5 +1,5 @@
 /* Differentiation: walks the nodes from the loss backwards and lets each operator add the nodes of its gradient through the
- * builder of op.h. A tensor's contributions are added up, in the order in which they came, when they are first asked for. */
+ * builder of op.h. A tensor's contributions are added up, in an order that the graph fixes, when they are first asked for. */
 #include "base/arena.h"
 #include "graph/graph.h"
 #include "graph/memory.h"
@@ -59,29 +59,40 @@ bool mcl__build_wanted(const mcl__builder *builder, int tensor)
     return tensor >= 0 && tensor < builder->tensors && builder->wanted[tensor];
 }
 
-/* The sum goes after the later of the two, where it can end the operator that made it. */
-static int add_up(mcl__builder *builder, int a, int b)
+static bool takes_epilogue(const mcl__graph *graph, int tensor)
 {
-    const mcl__graph *graph = builder->graph;
-    mcl_epilogue_code add = {.code = MCL_EP_ADD};
-    bool swap = graph->tensor[a].producer > graph->tensor[b].producer;
-    return mcl__build_map(builder, &add, swap ? a : b, swap ? b : a, -1);
+    int producer = graph->tensor[tensor].producer;
+    return producer >= 0 && mcl__op_get(graph->node[producer].op)->takes_epilogue;
+}
+
+/* What the sum starts with: the last contribution that an operator made which can add the others in its epilogue, else the
+ * last one. */
+static contribution *first_summand(mcl__builder *builder, int tensor)
+{
+    contribution *first = NULL;
+    bool takes = false;
+    for (size_t i = 0; i < builder->contributions; i++) {
+        contribution *item = &builder->contribution[i];
+        if (item->tensor != tensor) continue;
+        bool can = takes_epilogue(builder->graph, item->gradient);
+        if (can || !takes) first = item;
+        takes |= can;
+    }
+    return first;
 }
 
 int mcl__build_gradient(mcl__builder *builder, int tensor)
 {
-    contribution *sum = NULL;
-    for (size_t i = 0; i < builder->contributions && !failed(builder); i++) {
+    mcl_epilogue_code add = {.code = MCL_EP_ADD};
+    contribution *sum = failed(builder) || tensor < 0 ? NULL : first_summand(builder, tensor);
+    if (!sum) return -1;
+    for (size_t i = 0; i < builder->contributions; i++) {
         contribution *item = &builder->contribution[i];
-        if (item->tensor != tensor || tensor < 0) continue;
-        if (!sum) {
-            sum = item;
-            continue;
-        }
-        sum->gradient = add_up(builder, sum->gradient, item->gradient);
+        if (item->tensor != tensor || item == sum) continue;
+        sum->gradient = mcl__build_map(builder, &add, sum->gradient, item->gradient, -1);
         item->tensor = -1;
     }
-    return sum && !failed(builder) ? sum->gradient : -1;
+    return sum->gradient;
 }
 
 void mcl__build_contribute(mcl__builder *builder, int tensor, int gradient)

@@ -4,13 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t total(const mcl__slabs *slabs)
-{
-    uint64_t bytes = 0;
-    for (int i = 0; i < slabs->count; i++) bytes += slabs->bytes[i];
-    return bytes;
-}
-
 static int products(const mcl__lowered *lowered)
 {
     int count = 0;
@@ -29,23 +22,13 @@ static double flops(const mcl__graph *graph, const mcl__node *node)
     return elements;
 }
 
-static bool of_model(const mcl__model *model, const mcl_buffer *buffer)
-{
-    const mcl_buffer *own[] = {model->value.buffer, model->gradient.buffer, model->accumulated.buffer, model->state[0].buffer,
-                               model->state[1].buffer, model->running_value.buffer, model->pending.buffer, model->step,
-                               model->record};
-    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
-        if (own[i] == buffer) return true;
-    return false;
-}
-
 /* Bound tensors outside the model: the data set and what a caller gave. */
 static uint64_t data_bytes(const mcl__graph *graph)
 {
     uint64_t bytes = 0;
     for (int i = 0; i < graph->tensors; i++) {
         const mcl__tensor *tensor = &graph->tensor[i];
-        if (tensor->bound.buffer && tensor->alias < 0 && !of_model(graph->model, tensor->bound.buffer))
+        if (tensor->bound.buffer && tensor->alias < 0 && !mcl__model_owns(graph->model, tensor->bound.buffer))
             bytes += mcl__tensor_bytes(tensor);
     }
     return bytes;
@@ -61,9 +44,9 @@ void mcl__plan_count(mcl__plan *plan)
     }
     for (int i = 0; i < MCL__SEGMENTS; i++) s->launches[i] = (int)plan->segment[i].count;
     s->derive_launches = (int)plan->derive.count;
-    s->planned_bytes = total(&plan->slabs);
+    s->planned_bytes = mcl__slabs_bytes(&plan->slabs);
     s->sum_bytes = plan->memory.sum;
-    s->derived_bytes = total(&plan->form_slabs);
+    s->derived_bytes = mcl__slabs_bytes(&plan->form_slabs);
     s->model_bytes = mcl__model_bytes(plan->graph->model);
     s->data_bytes = data_bytes(plan->graph);
 }
@@ -144,7 +127,7 @@ static void print_totals(FILE *file, const mcl__plan *plan)
     fprintf(file, "memory: %.2f MiB placed (%.2f MiB if nothing were shared), %.2f MiB derived parameters, %.2f MiB model, %.2f MiB data\n",
             (double)s->planned_bytes / MiB, (double)s->sum_bytes / MiB, (double)s->derived_bytes / MiB,
             (double)s->model_bytes / MiB, (double)s->data_bytes / MiB);
-    fprintf(file, "peak: %.2f MiB\n",
+    fprintf(file, "a batch of %d needs %.2f MiB at its peak\n", mcl__plan_batch(plan->graph),
             (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB);
 }
 

@@ -46,6 +46,7 @@ struct mcl__plan {
 };
 
 uint64_t mcl__plan_alignment(const mcl_device *device);
+int mcl__plan_batch(const mcl__graph *graph); /* samples of a replay */
 mcl__view mcl__tensor_view(const mcl__plan *plan, int tensor);
 /* Lists the derived forms of all nodes and places them. */
 mcl_status mcl__plan_forms(mcl__plan *plan, mcl_error *error);

@@ -268,3 +268,10 @@ void mcl__slabs_destroy(mcl__slabs *slabs)
     free(slabs->bytes);
     *slabs = (mcl__slabs){0};
 }
+
+uint64_t mcl__slabs_bytes(const mcl__slabs *slabs)
+{
+    uint64_t bytes = 0;
+    for (int i = 0; i < slabs->count; i++) bytes += slabs->bytes[i];
+    return bytes;
+}

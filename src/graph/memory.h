@@ -1,5 +1,5 @@
 /* Where the tensors of a plan live: lifetimes over the order of the nodes, and places in slabs such that nothing that lives at
- * the same time overlaps. Knows sizes and lifetimes only; allocates nothing on a device but through the two last functions. */
+ * the same time overlaps. Knows sizes and lifetimes only; allocates on a device only through mcl__slabs_create. */
 #ifndef MCL_GRAPH_MEMORY_H
 #define MCL_GRAPH_MEMORY_H
 #include "graph/graph.h"
@@ -44,6 +44,7 @@ uint64_t mcl__tensor_bytes(const mcl__tensor *tensor);
 /* Buffers on the device, filled with zeros so that every page is really there. */
 mcl_status mcl__slabs_create(mcl_device *device, mcl__slabs *slabs, mcl_error *error);
 void mcl__slabs_destroy(mcl__slabs *slabs);
+uint64_t mcl__slabs_bytes(const mcl__slabs *slabs);
 mcl_status mcl__zero_buffer(mcl_device *device, mcl_buffer *buffer, mcl_error *error); /* waits */
 
 #endif

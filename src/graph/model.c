@@ -136,17 +136,44 @@ done:
     return status;
 }
 
+enum { BUFFERS = 9 };
+
+static void list_buffers(const mcl__model *model, mcl_buffer *list[BUFFERS])
+{
+    mcl_buffer *buffers[BUFFERS] = {model->value.buffer, model->gradient.buffer, model->accumulated.buffer, model->state[0].buffer,
+                                    model->state[1].buffer, model->running_value.buffer, model->pending.buffer, model->step,
+                                    model->record};
+    memcpy(list, buffers, sizeof buffers);
+}
+
 void mcl__model_destroy(mcl__model *model)
 {
+    mcl_buffer *list[BUFFERS];
     if (!model) return;
-    mcl__slab *slabs[] = {&model->value, &model->gradient, &model->accumulated, &model->state[0], &model->state[1],
-                          &model->running_value, &model->pending};
-    for (size_t i = 0; i < sizeof slabs / sizeof *slabs; i++) mcl_buffer_destroy(slabs[i]->buffer);
-    mcl_buffer_destroy(model->step);
-    mcl_buffer_destroy(model->record);
+    list_buffers(model, list);
+    for (int i = 0; i < BUFFERS; i++) mcl_buffer_destroy(list[i]);
     free(model->parameter);
     free(model->running);
     free(model);
+}
+
+bool mcl__model_owns(const mcl__model *model, const mcl_buffer *buffer)
+{
+    mcl_buffer *list[BUFFERS];
+    list_buffers(model, list);
+    for (int i = 0; i < BUFFERS; i++)
+        if (list[i] && list[i] == buffer) return true;
+    return false;
+}
+
+uint64_t mcl__model_bytes(const mcl__model *model)
+{
+    mcl_buffer *list[BUFFERS];
+    uint64_t bytes = 0;
+    list_buffers(model, list);
+    for (int i = 0; i < BUFFERS; i++)
+        if (list[i]) bytes += mcl__buffer_bytes(list[i]);
+    return bytes;
 }
 
 int mcl__model_find(const mcl__slot *slots, int count, const char *name)
@@ -192,15 +219,4 @@ mcl_status mcl__model_record_reset(mcl__model *model)
 {
     static const mcl_state zero;
     return mcl_buffer_write(model->record, 0, sizeof zero, &zero);
-}
-
-uint64_t mcl__model_bytes(const mcl__model *model)
-{
-    const mcl_buffer *buffers[] = {model->value.buffer, model->gradient.buffer, model->accumulated.buffer,
-                                   model->state[0].buffer, model->state[1].buffer, model->running_value.buffer,
-                                   model->pending.buffer, model->step, model->record};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < sizeof buffers / sizeof *buffers; i++)
-        if (buffers[i]) bytes += mcl__buffer_bytes(buffers[i]);
-    return bytes;
 }

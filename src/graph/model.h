@@ -59,5 +59,6 @@ mcl_status mcl__model_write(mcl__model *model, const mcl__slab *slab, const mcl_
 mcl_status mcl__model_record(mcl__model *model, mcl_state *state);
 mcl_status mcl__model_record_reset(mcl__model *model);
 uint64_t mcl__model_bytes(const mcl__model *model);
+bool mcl__model_owns(const mcl__model *model, const mcl_buffer *buffer);
 
 #endif

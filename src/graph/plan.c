@@ -29,25 +29,23 @@ static mcl_status lower_nodes(mcl__plan *plan, const mcl__plan_options *options,
     return MCL_OK;
 }
 
-static uint64_t total(const mcl__slabs *slabs)
+/* What the graph loads, or what its loss counts. */
+int mcl__plan_batch(const mcl__graph *graph)
 {
-    uint64_t bytes = 0;
-    for (int i = 0; i < slabs->count; i++) bytes += slabs->bytes[i];
-    return bytes;
-}
-
-/* The samples of a batch: what the graph loads, or the outermost size of its first output. */
-static int batch_of(const mcl__graph *graph)
-{
-    return graph->nodes > 0 ? graph->tensor[graph->node[0].out[0]].shape.d[0] : 1;
+    for (int n = 0; n < graph->nodes; n++) {
+        mcl__op_kind op = graph->node[n].op;
+        if (op == MCL__OP_load || op == MCL__OP_softmax || op == MCL__OP_softmax_cross_entropy)
+            return graph->tensor[graph->node[n].out[0]].shape.d[0];
+    }
+    return 1;
 }
 
 static mcl_status out_of_memory(const mcl__plan *plan, const char *cause, mcl_error *error)
 {
     const mcl_device *device = plan->device;
-    uint64_t wanted = total(&plan->slabs), forms = total(&plan->form_slabs), used = device->counters.bytes_allocated;
+    uint64_t wanted = mcl__slabs_bytes(&plan->slabs), forms = mcl__slabs_bytes(&plan->form_slabs), used = device->counters.bytes_allocated;
     uint64_t all = device->info.memory, left = all > used + forms ? all - used - forms : 0;
-    int batch = batch_of(plan->graph), fits = wanted > 0 ? (int)((double)batch * (double)left / (double)wanted) : 0;
+    int batch = mcl__plan_batch(plan->graph), fits = wanted > 0 ? (int)((double)batch * (double)left / (double)wanted) : 0;
     if (fits >= batch) fits = batch - 1; /* the device has refused although it says that there is enough */
     char advice[128] = "";
     if (fits > 0) snprintf(advice, sizeof advice, "; a batch of %d may fit", fits);
@@ -67,7 +65,7 @@ static mcl_status allocate(mcl__plan *plan, const mcl__plan_options *options, mc
     mcl_status status = mcl__memory_place(plan->memory.block, plan->memory.blocks, alignment, device->info.max_allocation,
                                           !options->no_share, &plan->slabs, &cause);
     if (status == MCL_OK) status = mcl__plan_forms(plan, &cause);
-    uint64_t wanted = total(&plan->slabs) + total(&plan->form_slabs), used = device->counters.bytes_allocated;
+    uint64_t wanted = mcl__slabs_bytes(&plan->slabs) + mcl__slabs_bytes(&plan->form_slabs), used = device->counters.bytes_allocated;
     if (status == MCL_OK && device->info.memory && wanted + used > device->info.memory) status = MCL_ERROR_MEMORY;
     if (status == MCL_OK) status = mcl__slabs_create(plan->device, &plan->slabs, &cause);
     if (status == MCL_OK) status = mcl__slabs_create(plan->device, &plan->form_slabs, &cause);

@@ -141,6 +141,12 @@ START_TEST(gradients_of_activations_join)
         found += node->op == MCL__OP_dense_bwd_data && node->epilogue.count > 0 && node->epilogue.code[0].code == MCL_EP_DACT;
     }
     ck_assert_int_eq(found, 1);
+    /* three readers of one activation: the convolution's gradient takes the sum */
+    bool sum = false;
+    for (int n = 0; n < graph->nodes; n++)
+        sum |= graph->node[n].op == MCL__OP_conv2d_bwd_data && graph->node[n].epilogue.count == 3 &&
+               graph->node[n].epilogue.code[1].code == MCL_EP_ADD && graph->node[n].epilogue.code[2].code == MCL_EP_DACT;
+    ck_assert(sum);
     check_order(graph);
     mcl__graph_destroy(graph);
     net_destroy(&net);
