@@ -125,7 +125,7 @@ static void check_draw(const test_net *net, uint64_t seed, bool share, bool limi
 START_TEST(nothing_alive_overlaps)
 {
     test_net net = net_create(test_device(0), MLP, &net_sgd, BATCH, 1);
-    for (uint64_t seed = 1; seed <= 30; seed++) {
+    for (uint64_t seed = 1; seed <= 12; seed++) {
         check_draw(&net, seed, true, false);
         check_draw(&net, seed, false, false);
     }
@@ -136,7 +136,7 @@ END_TEST
 START_TEST(slabs_respect_the_limit)
 {
     test_net net = net_create(test_device(0), MLP, &net_sgd, BATCH, 1);
-    for (uint64_t seed = 1; seed <= 10; seed++) check_draw(&net, seed, true, true);
+    for (uint64_t seed = 1; seed <= 6; seed++) check_draw(&net, seed, true, true);
     net_destroy(&net);
     mcl__block block = {.bytes = 1000};
     mcl__slabs slabs;
