@@ -327,8 +327,8 @@ START_TEST(profiles_by_label)
     mcl__launch *fill;
     mcl_kernel_time *rows;
     int count;
-    CK_OK(device, mcl_buffer_create(device, 1 << 16, &buffer));
-    CK_OK(device, mcl__launch_fill(device, "clear", (mcl__view){buffer, 0, 1 << 16}, 0, &fill));
+    CK_OK(device, mcl_buffer_create(device, 1 << 10, &buffer));
+    CK_OK(device, mcl__launch_fill(device, "clear", (mcl__view){buffer, 0, 1 << 10}, 0, &fill));
     for (int i = 0; i < 1200; i++) CK_OK(device, mcl__launch_run(device, fill)); /* more than are kept unread */
     run_fixed(device, NULL);
     CK_OK(device, mcl_device_profile(device, &rows, &count));

@@ -72,12 +72,13 @@ static size_t device_size(cl_device_id device, cl_device_info what)
     return clGetDeviceInfo(device, what, sizeof value, &value, NULL) == CL_SUCCESS ? value : 0;
 }
 
+/* An emulator that claims to be everything is treated as the CPU that it is. */
 static mcl_device_type device_type(cl_device_id device)
 {
     cl_device_type type = 0;
     clGetDeviceInfo(device, CL_DEVICE_TYPE, sizeof type, &type, NULL);
-    if (type & CL_DEVICE_TYPE_GPU) return MCL_DEVICE_GPU;
-    return type & CL_DEVICE_TYPE_CPU ? MCL_DEVICE_CPU : MCL_DEVICE_ACCELERATOR;
+    if (type & CL_DEVICE_TYPE_CPU) return MCL_DEVICE_CPU;
+    return type & CL_DEVICE_TYPE_GPU ? MCL_DEVICE_GPU : MCL_DEVICE_ACCELERATOR;
 }
 
 static bool has_extension(const mcl_device_info *info, const char *name)
