@@ -97,7 +97,7 @@ void mcl__native_batch_norm_bwd_data(const mcl__native_arg *arg)
     const float *gamma = arg[4].pointer, *dgamma = arg[5].pointer, *dbeta = arg[6].pointer;
     float *dx = arg[7].pointer;
     const mcl_batch_norm_args *a = arg[8].pointer;
-#pragma omp parallel for schedule(static) if ((int64_t)a->rows * a->C > 8192)
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)a->rows * a->C))
     for (int part = 0; part < MCL__NATIVE_BLOCK; part++) {
         int first = (int)((int64_t)a->rows * part / MCL__NATIVE_BLOCK);
         int end = (int)((int64_t)a->rows * (part + 1) / MCL__NATIVE_BLOCK);

@@ -32,7 +32,7 @@ void mcl__native_conv2d_fwd(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *w = arg[1].pointer;
     float *y = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(mcl__native_conv2d_work(a)))
     for (int n = 0; n < a->N; n++)
         for (int oh = 0; oh < a->OH; oh++)
             for (int ow = 0; ow < a->OW; ow++)
@@ -78,7 +78,7 @@ void mcl__native_conv2d_bwd_data(const mcl__native_arg *arg)
     const float *dy = arg[0].pointer, *w = arg[1].pointer;
     float *dx = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(mcl__native_conv2d_work(a)))
     for (int n = 0; n < a->N; n++)
         for (int h = 0; h < a->H; h++)
             for (int column = 0; column < a->W; column++)
@@ -111,7 +111,7 @@ void mcl__native_conv2d_bwd_weight(const mcl__native_arg *arg)
     float *dw = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
     int Cg = a->C / a->groups, Kg = a->K / a->groups, rows = a->KH * a->KW * Cg;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(mcl__native_conv2d_work(a)))
     for (int row = 0; row < rows; row++)
         for (int g = 0; g < a->groups; g++)
             for (int k = 0; k < Kg; k += MCL__NATIVE_BLOCK) {

@@ -16,7 +16,7 @@ void mcl__native_conv2d_depthwise_fwd(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *w = arg[1].pointer;
     float *y = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(mcl__native_conv2d_work(a)))
     for (int n = 0; n < a->N; n++)
         for (int oh = 0; oh < a->OH; oh++)
             for (int ow = 0; ow < a->OW; ow++) {
@@ -46,7 +46,7 @@ void mcl__native_conv2d_depthwise_bwd_data(const mcl__native_arg *arg)
     const float *dy = arg[0].pointer, *w = arg[1].pointer;
     float *dx = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(mcl__native_conv2d_work(a)))
     for (int n = 0; n < a->N; n++)
         for (int h = 0; h < a->H; h++)
             for (int column = 0; column < a->W; column++) {
@@ -101,7 +101,7 @@ void mcl__native_conv2d_depthwise_bwd_weight(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *dy = arg[1].pointer;
     float *dw = arg[2].pointer;
     const mcl_conv2d_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(3) schedule(static)
+#pragma omp parallel for collapse(3) schedule(static) if (mcl__native_worth(mcl__native_conv2d_work(a)))
     for (int r = 0; r < a->KH; r++)
         for (int s = 0; s < a->KW; s += TAPS)
             for (int c = 0; c < a->C; c += MCL__NATIVE_BLOCK) {

@@ -20,6 +20,7 @@ typedef struct shape {
     int pixels, rows;  /* N*OH*OW; of a slice */
     bool pointwise;    /* x is its own im2col */
     bool partial;      /* dw is summed in the slots */
+    bool team;         /* worth more than one thread */
 } shape;
 
 static int least(int a, int b) { return a < b ? a : b; }
@@ -32,6 +33,7 @@ static shape shape_of(const mcl_conv2d_args *a)
     int rows = SLICE_FLOATS / s.patch / 16 * 16;
     s.rows = least(rows < ROWS_LEAST ? ROWS_LEAST : rows > ROWS_MOST ? ROWS_MOST : rows, s.pixels);
     s.pointwise = a->KH == 1 && a->KW == 1 && a->stride_h == 1 && a->stride_w == 1 && a->pad_h == 0 && a->pad_w == 0;
+    s.team = mcl__native_worth(mcl__native_conv2d_work(a));
     s.partial = (int64_t)s.patch * a->K <= PARTIAL_FLOATS;
     return s;
 }
@@ -136,7 +138,7 @@ void mcl__native_conv2d_gemm_fwd(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *w = arg[1].pointer;
     float *y = arg[2].pointer, *workspace = arg[3].pointer;
     const shape s = shape_of(arg[4].pointer);
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) if (s.team)
     for (int slot = 0; slot < SLOTS; slot++)
         for (int64_t first = (int64_t)slot * s.rows; first < s.pixels; first += (int64_t)SLOTS * s.rows)
             slice_fwd(&s, x, w, y, workspace + slot * slice_floats(&s), (int)first,
@@ -164,7 +166,7 @@ void mcl__native_conv2d_gemm_bwd_data(const mcl__native_arg *arg)
     const mcl_conv2d_args *a = s.a;
     int windows = a->OH * a->OW, samples = s.rows < windows ? 1 : s.rows / windows;
     size_t picture = (size_t)a->H * a->W * a->C;
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) if (s.team)
     for (int slot = 0; slot < SLOTS; slot++)
         for (int64_t n = (int64_t)slot * samples; n < a->N; n += (int64_t)SLOTS * samples) {
             int count = least(samples, (int)(a->N - n)), end = (int)(n + count) * windows;
@@ -192,7 +194,7 @@ static void weight_by_slices(const shape *s, const float *x, const float *dy, fl
 {
     size_t size = partial_floats(s);
     float *partial = workspace + SLOTS * slice_floats(s);
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) if (s->team)
     for (int slot = 0; slot < SLOTS; slot++) {
         memset(partial + slot * size, 0, size * sizeof *partial);
         for (int64_t first = (int64_t)slot * s->rows; first < s->pixels; first += (int64_t)SLOTS * s->rows)
@@ -239,7 +241,7 @@ static void weight_by_rows(const shape *s, const float *x, const float *dy, floa
 {
     int step = least(CHANNELS, s->Cg), blocks = (s->Cg + step - 1) / step, in_group = s->a->KH * s->a->KW * blocks;
     int64_t pieces = (int64_t)in_group * s->a->groups;
-#pragma omp parallel for schedule(static, 1)
+#pragma omp parallel for schedule(static, 1) if (s->team)
     for (int slot = 0; slot < SLOTS; slot++)
         for (int64_t piece = slot; piece < pieces; piece += SLOTS) {
             int group = (int)(piece / in_group), block = (int)(piece % in_group), channel = block % blocks * step;

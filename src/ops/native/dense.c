@@ -13,7 +13,7 @@ void mcl__native_dense_fwd(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *w = arg[1].pointer;
     float *y = arg[2].pointer;
     const mcl_dense_args *a = arg[3].pointer;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)a->rows * a->C * a->K))
     for (int row = 0; row < a->rows; row++) {
         float *out = y + (size_t)row * a->K;
         memset(out, 0, (size_t)a->K * sizeof *out);
@@ -26,7 +26,7 @@ void mcl__native_dense_bwd_data(const mcl__native_arg *arg)
     const float *dy = arg[0].pointer, *w = arg[1].pointer;
     float *dx = arg[2].pointer;
     const mcl_dense_args *a = arg[3].pointer;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)a->rows * a->C * a->K))
     for (int row = 0; row < a->rows; row++)
         for (int c = 0; c < a->C; c++) {
             const float *gradient = dy + (size_t)row * a->K, *weights = w + (size_t)c * a->K;
@@ -42,7 +42,7 @@ void mcl__native_dense_bwd_weight(const mcl__native_arg *arg)
     const float *x = arg[0].pointer, *dy = arg[1].pointer;
     float *dw = arg[2].pointer;
     const mcl_dense_args *a = arg[3].pointer;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)a->rows * a->C * a->K))
     for (int c = 0; c < a->C; c++) {
         float *out = dw + (size_t)c * a->K;
         memset(out, 0, (size_t)a->K * sizeof *out);

@@ -45,7 +45,7 @@ void mcl__native_load(const mcl__native_arg *arg)
     int32_t *y = arg[7].pointer;
     const mcl_load_args *a = arg[8].pointer;
     size_t row = (size_t)a->W * a->C, picture = a->H * row;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)a->N * (double)picture))
     for (int b = 0; b < a->N; b++) {
         placement p = place(a, step, order, b);
         y[b] = labels[p.sample];

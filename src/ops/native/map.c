@@ -108,7 +108,7 @@ void mcl__native_map(const mcl__native_arg *arg)
     int tiles = whole_rows ? (a->elements - 1) / length + 1 : a->elements / a->channels * in_row;
     channel_tile repeated[MCL_MAP_TENSORS];
     if (whole_rows) repeat_channels(a, arg, repeated, length < a->elements ? length : a->elements);
-#pragma omp parallel for schedule(static) if (tiles > 8)
+#pragma omp parallel for schedule(static) if (mcl__native_worth(a->elements))
     for (int tile = 0; tile < tiles; tile++) {
         int offset = tile % in_row * length, first, end;
         first = whole_rows ? tile * length : tile / in_row * a->channels + offset;

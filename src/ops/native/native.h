@@ -10,6 +10,13 @@
 #include "ops/native/kernels.def"
 #undef MCL_NATIVE
 
+/* Is this much work, in elements or in products of a sum, worth a team of threads? */
+static inline bool mcl__native_worth(double work) { return work > 16384; }
+static inline double mcl__native_conv2d_work(const mcl_conv2d_args *a)
+{
+    return (double)a->N * a->OH * a->OW * a->K * a->KH * a->KW * (a->C / a->groups);
+}
+
 /* Bytes of workspace of the three conv2d_gemm kernels. Never 0. */
 uint64_t mcl__native_conv2d_workspace(const mcl_conv2d_args *args);
 /* Do the conv2d_depthwise kernels serve this? One input and one output channel a group. */

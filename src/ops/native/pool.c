@@ -20,6 +20,9 @@ static int window(int i, int t, int stride, int pad, int outputs)
     return o < 0 || o % stride || o / stride >= outputs ? -1 : o / stride;
 }
 
+/* Of x, which is never smaller than y where pooling pools. */
+static double elements(const mcl_pool_args *a) { return (double)a->N * a->H * a->W * a->C; }
+
 static size_t pixel(int n, int H, int W, int C, int h, int w) { return (((size_t)n * H + h) * W + w) * C; }
 
 /* The first of the largest wins, and the first NaN over all. */
@@ -38,7 +41,7 @@ void mcl__native_max_pool_fwd(const mcl__native_arg *arg)
     float *y = arg[1].pointer;
     uint8_t *index = arg[2].pointer;
     const mcl_pool_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(elements(a)))
     for (int n = 0; n < a->N; n++)
         for (int oh = 0; oh < a->OH; oh++)
             for (int ow = 0; ow < a->OW; ow++) {
@@ -67,7 +70,7 @@ void mcl__native_max_pool_bwd(const mcl__native_arg *arg)
     const uint8_t *index = arg[1].pointer;
     float *dx = arg[2].pointer;
     const mcl_pool_args *a = arg[3].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(elements(a)))
     for (int n = 0; n < a->N; n++)
         for (int h = 0; h < a->H; h++)
             for (int w = 0; w < a->W; w++) {
@@ -108,7 +111,7 @@ void mcl__native_avg_pool_fwd(const mcl__native_arg *arg)
     const float *x = arg[0].pointer;
     float *y = arg[1].pointer;
     const mcl_pool_args *a = arg[2].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(elements(a)))
     for (int n = 0; n < a->N; n++)
         for (int oh = 0; oh < a->OH; oh++)
             for (int ow = 0; ow < a->OW; ow++) {
@@ -129,7 +132,7 @@ void mcl__native_avg_pool_bwd(const mcl__native_arg *arg)
     const float *dy = arg[0].pointer;
     float *dx = arg[1].pointer;
     const mcl_pool_args *a = arg[2].pointer;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth(elements(a)))
     for (int n = 0; n < a->N; n++)
         for (int h = 0; h < a->H; h++)
             for (int w = 0; w < a->W; w++) {
@@ -151,7 +154,7 @@ void mcl__native_global_avg_pool_fwd(const mcl__native_arg *arg)
     const float *x = arg[0].pointer;
     float *y = arg[1].pointer;
     const mcl_pool_args *a = arg[2].pointer;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mcl__native_worth(elements(a)))
     for (int n = 0; n < a->N; n++) {
         float *target = y + (size_t)n * a->C;
         memset(target, 0, (size_t)a->C * sizeof *target);
@@ -165,7 +168,7 @@ void mcl__native_global_avg_pool_bwd(const mcl__native_arg *arg)
     const float *dy = arg[0].pointer;
     float *dx = arg[1].pointer;
     const mcl_pool_args *a = arg[2].pointer;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mcl__native_worth(elements(a)))
     for (int n = 0; n < a->N; n++)
         for (int i = 0; i < a->H * a->W; i++) {
             const float *source = dy + (size_t)n * a->C;

@@ -9,7 +9,7 @@ static void reduce_block(const mcl__native_reduction *reduction, int channel, in
     double sum[PARTS][MCL__NATIVE_BLOCK] = {{0}}, second[PARTS][MCL__NATIVE_BLOCK] = {{0}};
     int rows = (reduction->rows + PARTS - 1) / PARTS;
     if (rows < PART_LEAST) rows = PART_LEAST;
-#pragma omp parallel for schedule(static) if ((int64_t)reduction->rows * count > 8192)
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)reduction->rows * count))
     for (int part = 0; part < PARTS; part++) {
         int64_t first = (int64_t)part * rows, end = first + rows < reduction->rows ? first + rows : reduction->rows;
         if (first < end) reduction->add(reduction, (int)first, (int)end, channel, count, sum[part], second[part]);

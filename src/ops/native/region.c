@@ -32,7 +32,7 @@ void mcl__native_region(const mcl__native_arg *arg)
     const mcl_region_args *a = arg[2].pointer;
     const range i0 = inside(a, 0), i1 = inside(a, 1), i2 = inside(a, 2), i3 = inside(a, 3);
     const int *D = a->D, *S = a->S, *offset = a->offset;
-#pragma omp parallel for collapse(2) schedule(static)
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth((double)D[0] * D[1] * D[2] * D[3]))
     for (int i = 0; i < D[0]; i++)
         for (int j = 0; j < D[1]; j++)
             for (int k = 0; k < D[2]; k++) {

@@ -41,7 +41,7 @@ void mcl__native_guard(const mcl__native_arg *arg)
     const mcl_slab_args *a = arg[3].pointer;
     const float *g = (const float *)arg[0].pointer + a->offset;
     double part[GUARD_PARTS] = {0}, squares = 0;
-#pragma omp parallel for schedule(static) if (a->n > 8192)
+#pragma omp parallel for schedule(static) if (mcl__native_worth(a->n))
     for (int p = 0; p < GUARD_PARTS; p++) {
         int end = (int)((int64_t)a->n * (p + 1) / GUARD_PARTS);
         double sum = 0;
@@ -64,7 +64,7 @@ void mcl__native_sgd(const mcl__native_arg *arg)
     const float *g = (const float *)arg[0].pointer + a->offset;
     float *p = (float *)arg[3].pointer + a->offset, *m = (float *)arg[4].pointer + a->offset;
     float rate = step->group[a->group].learning_rate, momentum = a->momentum;
-#pragma omp parallel for simd schedule(static) if (a->n > 8192)
+#pragma omp parallel for simd schedule(static) if (mcl__native_worth(a->n))
     for (int i = 0; i < a->n; i++) {
         float d = g[i] + a->decay * p[i];
         if (momentum != 0.0f) {
@@ -86,7 +86,7 @@ void mcl__native_adam(const mcl__native_arg *arg)
     float *v = (float *)arg[5].pointer + a->offset;
     const mcl_step_group now = step->group[a->group];
     float shrink = a->decoupled ? 1.0f - now.learning_rate * a->decay : 1.0f, decay = a->decoupled ? 0.0f : a->decay;
-#pragma omp parallel for simd schedule(static) if (a->n > 8192)
+#pragma omp parallel for simd schedule(static) if (mcl__native_worth(a->n))
     for (int i = 0; i < a->n; i++) {
         float d = g[i] + decay * p[i];
         m[i] = a->beta1 * m[i] + a->one_minus_beta1 * d;
