@@ -8,7 +8,7 @@
  *   of one      | sum[P][NV], one    |   global id 0: tile of P pixels, id 1: block, id 2: class
  *   class       | work-item          |   source pixels outside the picture are the zeros that follow the weights
  *               +--------------------+
- *   w: [blocks][taps][run][NV * VW], zeros beyond the last channel, then `run` zeros (conv2d_block makes it)
+ *   w: [blocks][taps][run][NV * VW], zeros beyond the last channel, then `run` zeros (conv2d_block in conv2d_forms.cl makes it)
  *
  * conv2d_weight: the weight gradient
  *                         columns: K
@@ -16,7 +16,7 @@
  *   CB rows     +--------------------+   global id 0: (row block, column block), column blocks next to each other,
  *   of one tap  | sum[CB][NV]        |   id 1: tap, id 2: chunk of picture rows
  *               +--------------------+
- *   Each chunk has its own copy of dw; conv2d_reduce adds them in order. */
+ *   Each chunk has its own copy of dw; conv2d_reduce in conv2d_forms.cl adds them in order. */
 #include "args.h"
 #include "conv2d_tile.h"
 #include "lanes.h"
@@ -103,27 +103,6 @@ __kernel void conv2d_gather(__global const float *restrict x, __global const flo
     }
 }
 
-/* One work-item an element of the blocked weights and of the zeros behind them. */
-__kernel void conv2d_block(__global const float *restrict w, __global float *restrict blocked, mcl_block_args a)
-{
-    const int i = (int)get_global_id(0), elements = a.blocks * a.taps * a.run * a.width;
-    if (i >= elements + a.run) return;
-    const int column = i / (a.width * a.run * a.taps) * a.width + i % a.width;
-    const int row = i / a.width % a.run, tap = i / (a.width * a.run) % a.taps;
-    blocked[i] = i < elements && column < a.columns
-                     ? w[tap * a.tap_stride + row * a.row_stride + column * a.column_stride] : 0.0f;
-}
-
-/* One work-item an element of the bordered picture. */
-__kernel void conv2d_border(__global const float *restrict x, __global float *restrict y, mcl_border_args a)
-{
-    const int i = (int)get_global_id(0);
-    if (i >= a.N * a.PH * a.PW * a.C) return;
-    const int c = i % a.C, w = i / a.C % a.PW - a.pad_w, h = i / (a.C * a.PW) % a.PH - a.pad_h, n = i / (a.C * a.PW * a.PH);
-    const int inside = (uint)h < (uint)a.H && (uint)w < (uint)a.W;
-    y[i] = inside ? x[((n * a.H + h) * a.W + w) * a.C + c] : 0.0f;
-}
-
 /* The first output column whose source lies at or right of `column`: ceil(column / stride), at least 0. */
 int first_at(int column, int stride)
 {
@@ -184,14 +163,4 @@ __kernel void conv2d_weight(__global const float *restrict x, __global const flo
             }
         }
     }
-}
-
-/* dw = the sum of its `chunks` copies of n floats, in order. */
-__kernel void conv2d_reduce(__global const float *restrict copies, __global float *restrict dw, int n, int chunks)
-{
-    const int i = (int)get_global_id(0);
-    if (i >= n) return;
-    float sum = copies[i];
-    for (int q = 1; q < chunks; q++) sum += copies[q * n + i];
-    dw[i] = sum;
 }

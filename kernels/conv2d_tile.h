@@ -14,11 +14,12 @@ typedef struct mcl_gather_args {
     int KH, KW, classes_h, classes_w, base_h, base_w, slope_h, slope_w, step_h, step_w;
 } mcl_gather_args;
 
-/* Blocked weights [blocks][taps][run][width] then `run` zeros, from w[tap * tap_stride + row * row_stride + column *
- * column_stride], 0 from column `columns` on. */
+/* Blocked weights [blocks][taps][run][width] then `run` zeros, from w[tap * tap_stride + row * stride + column] (or,
+ * transposed, + column * stride + row), 0 from column `columns` on. */
 typedef struct mcl_block_args {
-    int blocks, taps, run, width, columns, tap_stride, row_stride, column_stride;
+    int blocks, taps, run, width, columns, tap_stride, stride, transposed;
 } mcl_block_args;
+#define MCL_BLOCK_ROWS 32 /* rows that one work-item of conv2d_block makes */
 
 /* dw[tap][rows][K] = sum over pixels of x[source(pixel, tap)][rows] * dy[pixel][K]; x (N,XH,XW,pitch), dy (N,OH,OW,K).
  * A chunk is `chunk` picture rows (of N * OH); chunk q writes its own copy q of dw. */

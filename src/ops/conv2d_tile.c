@@ -54,7 +54,7 @@ static mcl_border_args border_of(const mcl_conv2d_args *a)
 /* Are all the kernels' indices ints? Padding to whole blocks and borders makes tensors larger than they are. */
 bool mcl__conv2d_tile_fits(const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
 {
-    if (capabilities->type == MCL_DEVICE_NATIVE || a->groups != 1 || a->K < 4 || a->KH > 64 || a->KW > 64) return false;
+    if (capabilities->type == MCL_DEVICE_NATIVE || a->groups != 1 || a->K < 2 || a->KH > 64 || a->KW > 64) return false;
     int64_t widest = 64, taps = a->KH * a->KW, C = a->C, K = a->K;
     int64_t blocked = taps * (C + widest) * (K + widest);
     mcl_border_args b = border_of(a);
@@ -66,7 +66,7 @@ static mcl__operand lower_border(mcl__lowering *lowering, const mcl_border_args 
 {
     size_t elements = (size_t)args->N * (size_t)args->PH * (size_t)args->PW * (size_t)args->C;
     mcl__operand bordered = mcl__lower_workspace(lowering, elements * sizeof(float));
-    mcl__lower_kernel(lowering, "conv2d_tile", "conv2d_border", NULL, NULL);
+    mcl__lower_kernel(lowering, "conv2d_forms", "conv2d_border", NULL, NULL);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, bordered);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
@@ -75,15 +75,18 @@ static mcl__operand lower_border(mcl__lowering *lowering, const mcl_border_args 
 }
 
 /* The blocked form of the weights, in[1], with `run` zeros behind it. */
-static mcl__operand lower_blocks(mcl__lowering *lowering, const mcl_block_args *args, const char *form)
+static mcl__operand lower_blocks(mcl__lowering *lowering, const mcl_block_args *args, int group, const char *form)
 {
     size_t elements = ((size_t)args->blocks * (size_t)args->taps * (size_t)args->width + 1) * (size_t)args->run;
     mcl__operand blocked = mcl__lower_derived(lowering, 1, elements * sizeof(float), "%s %dx%dx%d", form, args->taps, args->run, args->width);
-    mcl__lower_kernel(lowering, "conv2d_tile", "conv2d_block", NULL, NULL);
+    mcl__lower_kernel(lowering, "conv2d_forms", "conv2d_block", NULL, NULL);
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, blocked);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
-    mcl__lower_linear(lowering, elements);
+    /* Groups of the tiles' size: on a CPU an item's own loops are what becomes vectors. */
+    size_t items = ((size_t)args->blocks * (size_t)args->taps + 1) * (size_t)ceil_div(args->run, MCL_BLOCK_ROWS), local = (size_t)group;
+    size_t global = (items + local - 1) / local * local;
+    mcl__lower_sizes(lowering, 1, &global, &local);
     mcl__lower_derived_end(lowering);
     return blocked;
 }
@@ -130,9 +133,9 @@ void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, 
     }
     mcl_block_args block = {
         .blocks = ceil_div(a->K, t.NV * t.VW), .taps = gather.KH * gather.KW, .run = gather.run, .width = t.NV * t.VW, .columns = a->K,
-        .tap_stride = gather.run * a->K, .row_stride = a->K, .column_stride = 1,
+        .tap_stride = gather.run * a->K, .stride = a->K,
     };
-    mcl__operand weights = lower_blocks(lowering, &block, "forward");
+    mcl__operand weights = lower_blocks(lowering, &block, t.local, "forward");
     lower_gather(lowering, problem, &gather, t, source, weights);
 }
 
@@ -146,9 +149,9 @@ void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *prob
     };
     mcl_block_args block = {
         .blocks = ceil_div(a->C, t.NV * t.VW), .taps = a->KH * a->KW, .run = a->K, .width = t.NV * t.VW, .columns = a->C,
-        .tap_stride = a->C * a->K, .row_stride = 1, .column_stride = a->K,
+        .tap_stride = a->C * a->K, .stride = a->K, .transposed = 1,
     };
-    mcl__operand weights = lower_blocks(lowering, &block, "backward");
+    mcl__operand weights = lower_blocks(lowering, &block, t.local, "backward");
     lower_gather(lowering, problem, &gather, t, mcl__in(0), weights);
 }
 
@@ -198,7 +201,7 @@ static int choose_chunk(const mcl_conv2d_args *a, int items, bool gpu)
 
 void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elements, int chunks)
 {
-    mcl__lower_kernel(lowering, "conv2d_tile", "conv2d_reduce", NULL, NULL);
+    mcl__lower_kernel(lowering, "conv2d_forms", "conv2d_reduce", NULL, NULL);
     mcl__lower_arg(lowering, copies);
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg_i32(lowering, elements);

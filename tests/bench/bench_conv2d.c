@@ -1,5 +1,5 @@
-/* GFLOP/s of the convolution family's variants: bench_conv2d [DEVICE [VARIANT [BATCH]]]. Derived forms are made once and not
- * timed, as in a plan that evaluates; everything else of a variant is. The figure is the best of a few rounds. */
+/* GFLOP/s of the convolution family's variants: bench_conv2d [DEVICE [VARIANT [BATCH]]]. Derived forms are made
+ * every time, as in training, with everything else of a variant. The figure is the best of a few rounds. */
 #include "ops/op.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -78,7 +78,7 @@ static double now(void)
 }
 
 /* Seconds of one run, the best of several rounds in about 0.2 s. */
-static double measure(mcl_device *device, mcl__launch **launches, const mcl__command *commands, int count)
+static double measure(mcl_device *device, mcl__launch **launches, int count)
 {
     double best = 1e9;
     for (int i = 0; i < count; i++) mcl__launch_run(device, launches[i]);
@@ -86,8 +86,7 @@ static double measure(mcl_device *device, mcl__launch **launches, const mcl__com
     double begin = now();
     for (int round = 0; round < 3 || (round < 30 && now() - begin < 0.3); round++) {
         double start = now();
-        for (int i = 0; i < count; i++)
-            if (commands[i].derive < 0) mcl__launch_run(device, launches[i]);
+        for (int i = 0; i < count; i++) mcl__launch_run(device, launches[i]);
         if (mcl_device_finish(device) != MCL_OK) stop("run", mcl_device_error(device));
         double seconds = now() - start;
         if (seconds < best) best = seconds;
@@ -109,7 +108,7 @@ static void bench(mcl_device *device, const mcl__problem *problem, const char *v
     for (int i = 0; i < lowered.workspaces; i++) m.workspace[i] = make(device, lowered.workspace[i], false);
     for (int i = 0; i < lowered.commands; i++) launches[i] = bind(device, &m, &lowered.command[i]);
 
-    double seconds = measure(device, launches, lowered.command, lowered.commands);
+    double seconds = measure(device, launches, lowered.commands);
     snprintf(text, 64, "%7.1f %7.3f %-9.9s", mcl__op_get(problem->op)->flops(problem) / seconds * 1e-9, seconds * 1e3, lowered.variant->name);
 
     for (int i = 0; i < lowered.commands; i++) mcl__launch_destroy(device, launches[i]);

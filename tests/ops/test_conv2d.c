@@ -33,7 +33,8 @@ static const mcl_epilogue_code codes[] = {
 static mcl_device *device;
 static int served[sizeof variants / sizeof variants[0]];
 
-static void run_variants(mcl__problem *problem, const char *what)
+/* Each program costs a build, so only some problems run as on a GPU too. */
+static void run_variants(mcl__problem *problem, const char *what, bool as_gpu)
 {
     mcl__capabilities gpu = mcl__capabilities_of(device);
     bool opencl = gpu.type != MCL_DEVICE_NATIVE;
@@ -45,7 +46,7 @@ static void run_variants(mcl__problem *problem, const char *what)
         size_t index = v / 2;
         test_run run = {.variant = variants[index], .twice = true, .pretend = v % 2 ? &gpu : NULL};
         char text[256];
-        if (v % 2 && !opencl) continue;
+        if (v % 2 && (!opencl || !as_gpu)) continue;
         test_problem_fill(&test, 11 + v);
         ck_assert_msg(test_problem_run(device, &test, &run, &error) == MCL_OK, "%s %s: %s", what, variants[index], error.text);
         served[index] += !strcmp(run.served_by, variants[index]);
@@ -56,9 +57,9 @@ static void run_variants(mcl__problem *problem, const char *what)
     }
 }
 
-static void add_codes(mcl__problem *problem, int first, int count, int rank, const int *size)
+static void add_codes(mcl__problem *problem, int rank, const int *size)
 {
-    for (int i = first; i < first + count; i++) test_problem_code(problem, codes[i], rank, size);
+    for (size_t i = 0; i < sizeof codes / sizeof codes[0]; i++) test_problem_code(problem, codes[i], rank, size);
 }
 
 static mcl__problem conv_problem(const shape_row *r, mcl__op_kind op)
@@ -72,8 +73,8 @@ static mcl__problem conv_problem(const shape_row *r, mcl__op_kind op)
     if (op != MCL__OP_conv2d_bwd_data) test_problem_input(&p, MCL_F32, TEST_SHAPE(r->N, r->H, r->W, r->C));
     if (op != MCL__OP_conv2d) test_problem_input(&p, MCL_F32, TEST_SHAPE(r->N, OH, OW, r->K));
     if (op != MCL__OP_conv2d_bwd_weight) test_problem_input(&p, MCL_F32, TEST_SHAPE(r->KH, r->KW, r->C / r->groups, r->K));
-    if (op == MCL__OP_conv2d) add_codes(&p, r->C % 3, r->K % 4, TEST_SHAPE(r->N, OH, OW, r->K));
-    if (op == MCL__OP_conv2d_bwd_data) add_codes(&p, r->K % 3, r->C % 3, TEST_SHAPE(r->N, r->H, r->W, r->C));
+    if (op == MCL__OP_conv2d && r->N % 2) add_codes(&p, TEST_SHAPE(r->N, OH, OW, r->K));
+    if (op == MCL__OP_conv2d_bwd_data && r->N == 3) add_codes(&p, TEST_SHAPE(r->N, r->H, r->W, r->C));
     return p;
 }
 
@@ -84,7 +85,7 @@ START_TEST(convolution)
     snprintf(what, sizeof what, "row %d", _i);
     for (int pass = 0; pass < 3; pass++) {
         mcl__problem problem = conv_problem(r, (mcl__op_kind)(MCL__OP_conv2d + pass));
-        run_variants(&problem, what);
+        run_variants(&problem, what, r->N == 2 && r->KH == 3);
     }
 }
 END_TEST
@@ -97,14 +98,14 @@ START_TEST(dense)
     mcl__problem y = {.op = MCL__OP_dense}, dx = {.op = MCL__OP_dense_bwd_data}, dw = {.op = MCL__OP_dense_bwd_weight};
     test_problem_input(&y, MCL_F32, TEST_SHAPE(R, C));
     test_problem_input(&y, MCL_F32, TEST_SHAPE(C, K));
-    add_codes(&y, 0, _i, TEST_SHAPE(R, K));
-    run_variants(&y, what);
+    if (_i == 1) add_codes(&y, TEST_SHAPE(R, K));
+    run_variants(&y, what, _i == 3);
     test_problem_input(&dx, MCL_F32, TEST_SHAPE(R, K));
     test_problem_input(&dx, MCL_F32, TEST_SHAPE(C, K));
-    run_variants(&dx, what);
+    run_variants(&dx, what, _i == 3);
     test_problem_input(&dw, MCL_F32, TEST_SHAPE(R, C));
     test_problem_input(&dw, MCL_F32, TEST_SHAPE(R, K));
-    run_variants(&dw, what);
+    run_variants(&dw, what, _i == 3);
 }
 END_TEST
 

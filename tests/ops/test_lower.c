@@ -1,0 +1,155 @@
+/* Lowering without a device: which variant serves, what the commands hold, and the small arithmetic of shapes. */
+#include "ops/op.h"
+#include <check.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const mcl__capabilities native = {.type = MCL_DEVICE_NATIVE, .threads = 2, .gemm = true};
+static const mcl__capabilities cpu = {.type = MCL_DEVICE_CPU, .max_work_group = 4096, .threads = 2};
+static const mcl__capabilities gpu = {.type = MCL_DEVICE_GPU, .max_work_group = 32, .gemm = true};
+
+/* x (2,8,8,C) with a 3x3 or 1x1 kernel, padding 1 or 0, to (2,8,8,K). */
+static mcl__problem conv(int C, int K, int kernel, int groups)
+{
+    mcl__problem p = {.op = MCL__OP_conv2d, .inputs = 2, .in = {{4, {2, 8, 8, C}}, {4, {kernel, kernel, C / groups, K}}}};
+    p.attrs.conv.KH = p.attrs.conv.KW = kernel;
+    p.attrs.conv.stride_h = p.attrs.conv.stride_w = p.attrs.conv.dilation_h = p.attrs.conv.dilation_w = 1;
+    p.attrs.conv.pad_h = p.attrs.conv.pad_w = kernel / 2;
+    p.attrs.conv.groups = groups;
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+    return p;
+}
+
+static const struct { int C, K, kernel, groups; const mcl__capabilities *on; const char *force, *served_by; } choices[] = {
+    {16, 32, 3, 1, &cpu, NULL, "tile"},
+    {16, 32, 1, 1, &cpu, NULL, "tile"},
+    {16, 16, 3, 16, &cpu, NULL, "depthwise"},
+    {16, 32, 3, 2, &cpu, NULL, "reference"},
+    {16, 32, 3, 1, &cpu, "reference", "reference"},
+    {16, 32, 3, 1, &cpu, "depthwise", "tile"}, /* does not apply: the default */
+    {16, 32, 3, 1, &cpu, "no such variant", "tile"},
+    {16, 32, 1, 1, &gpu, NULL, "library"},
+    {16, 32, 1, 1, &gpu, "tile", "tile"},
+    {16, 32, 3, 1, &gpu, NULL, "tile"},
+    {16, 32, 1, 1, &native, NULL, "library"},
+    {16, 32, 3, 1, &native, NULL, "native_gemm"},
+    {16, 16, 3, 16, &native, NULL, "native_depthwise"},
+    {16, 32, 3, 1, &native, "tile", "native_gemm"}, /* OpenCL's tiles are invisible to native */
+};
+
+START_TEST(choice)
+{
+    mcl__problem p = conv(choices[_i].C, choices[_i].K, choices[_i].kernel, choices[_i].groups);
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, choices[_i].on, choices[_i].force, &lowered, NULL), MCL_OK);
+    ck_assert_str_eq(lowered.variant->name, choices[_i].served_by);
+    mcl__lowered_free(&lowered);
+    ck_assert_ptr_null(lowered.arena);
+}
+END_TEST
+
+/* The tile derives its weights once, and works in groups that the device allows. */
+START_TEST(tile_commands)
+{
+    mcl__problem p = conv(16, 70, 3, 1);
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, &gpu, "tile", &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(lowered.deriveds, 1);
+    ck_assert_int_eq(lowered.derived[0].input, 1);
+    ck_assert_int_eq(lowered.commands, 2);
+    ck_assert_int_eq(lowered.command[0].derive, 0);
+    ck_assert_int_eq(lowered.command[1].derive, -1);
+    ck_assert_str_eq(lowered.command[1].key.name, "conv2d_gather");
+    for (int i = 0; i < lowered.commands; i++) {
+        ck_assert_uint_le(lowered.command[i].local[0], gpu.max_work_group);
+        ck_assert_uint_eq(lowered.command[i].global[0] % lowered.command[i].local[0], 0);
+    }
+    mcl__lowered_free(&lowered);
+}
+END_TEST
+
+/* What a library's product cannot apply follows as one map: its tensors in order, the rest bound to the output, the step last. */
+START_TEST(epilogue_map)
+{
+    mcl__problem p = conv(16, 32, 1, 1);
+    p.epilogue.count = 3;
+    p.epilogue.code[0] = (mcl_epilogue_code){.code = MCL_EP_SCALE_SHIFT};
+    p.epilogue.code[1] = (mcl_epilogue_code){.code = MCL_EP_ACT, .act = MCL_ACT_RELU};
+    p.epilogue.code[2] = (mcl_epilogue_code){.code = MCL_EP_DROPOUT, .alpha = 2.0f, .threshold = 1u << 31};
+    p.in[2] = p.in[3] = (mcl__shape){1, {32}};
+    p.in[4] = (mcl__shape){1, {(int)sizeof(mcl_step)}};
+    p.in_dtype[4] = MCL_BYTES;
+    p.inputs = 5;
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, &native, NULL, &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(lowered.commands, 2);
+    ck_assert_int_eq(lowered.command[0].kind, MCL__COMMAND_GEMM);
+    const mcl__command *map = &lowered.command[1];
+    ck_assert_str_eq(map->key.name, "map");
+    ck_assert_int_eq(map->args, 2 + MCL_MAP_TENSORS + 2);
+    ck_assert_int_eq(map->arg[2].operand.index, 2);
+    ck_assert_int_eq(map->arg[3].operand.index, 3);
+    ck_assert_int_eq(map->arg[4].operand.kind, MCL__OPERAND_OUT);
+    ck_assert_int_eq(map->arg[9].operand.kind, MCL__OPERAND_IN);
+    ck_assert_int_eq(map->arg[9].operand.index, 4);
+    const mcl_map_args *args = map->arg[10].blob;
+    ck_assert_int_eq(args->elements, 2 * 8 * 8 * 32);
+    ck_assert_int_eq(args->sample_elements, 8 * 8 * 32);
+    ck_assert_int_eq(args->channels, 32);
+    ck_assert_int_eq(args->count, 3);
+    ck_assert_uint_ge(map->global[0], 2 * 8 * 8 * 32);
+    mcl__lowered_free(&lowered);
+}
+END_TEST
+
+/* Every operator is in the table, and one with work to do ends its variants with a reference that always applies. */
+START_TEST(every_operator)
+{
+    for (int kind = 0; kind < MCL__OP_COUNT; kind++) {
+        const mcl__op *op = mcl__op_get((mcl__op_kind)kind);
+        ck_assert_msg(op && op->name && op->infer, "operator %d", kind);
+        ck_assert_msg(op->view || op->variants, "%s has no variants", op->name);
+        const mcl__variant *last = NULL;
+        for (const mcl__variant *v = op->variants; v && v->name; v++) last = v;
+        ck_assert_msg(op->view || (last && !strcmp(last->name, "reference") && !last->applicable), "%s: no reference", op->name);
+    }
+}
+END_TEST
+
+START_TEST(shapes)
+{
+    char text[64];
+    ck_assert_str_eq(mcl__shape_text((mcl__shape){4, {128, 28, 28, 1}}, text), "(128, 28, 28, 1)");
+    mcl__shape_text((mcl__shape){4, {INT_MIN, INT_MIN, INT_MIN, INT_MIN}}, text);
+    ck_assert_uint_lt(strlen(text), sizeof text);
+    ck_assert(mcl__shape_valid((mcl__shape){1, {INT_MAX}}));
+    ck_assert(!mcl__shape_valid((mcl__shape){2, {INT_MAX, 2}}));
+    ck_assert(!mcl__shape_valid((mcl__shape){4, {INT_MAX, INT_MAX, INT_MAX, INT_MAX}}));
+    ck_assert(!mcl__shape_valid((mcl__shape){2, {3, 0}}));
+    ck_assert(!mcl__shape_valid((mcl__shape){0}));
+    ck_assert(!mcl__shape_valid((mcl__shape){5, {1, 1, 1, 1}}));
+    ck_assert(mcl__shape_equal((mcl__shape){2, {3, 4, 9}}, (mcl__shape){2, {3, 4, 7}}));
+    ck_assert(!mcl__shape_equal((mcl__shape){2, {3, 4}}, (mcl__shape){3, {3, 4, 1}}));
+    ck_assert_int_eq(mcl__shape_elements((mcl__shape){3, {3, 4, 5}}), 60);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("lower");
+    TCase *tcase = tcase_create("lower");
+    tcase_add_loop_test(tcase, choice, 0, (int)(sizeof choices / sizeof choices[0]));
+    tcase_add_test(tcase, tile_commands);
+    tcase_add_test(tcase, epilogue_map);
+    tcase_add_test(tcase, every_operator);
+    tcase_add_test(tcase, shapes);
+    suite_add_tcase(suite, tcase);
+    SRunner *runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    int failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}
