@@ -56,12 +56,17 @@ vec drop_vector(vec v, int at, mcl_map_args args, global const mcl_step *step)
     float lane[WIDTH];
     VSTORE(v, lane);
 #if DROPOUT == 4 && WIDTH >= 4
+    int sample = at / args.sample_elements, s = at - sample * args.sample_elements;
     for (int i = 0; i < WIDTH; i += 4) {
-        uint sample = (uint)((at + i) / args.sample_elements), s = (uint)((at + i) % args.sample_elements);
-        mcl_philox4 drawn = mcl_philox(step->seed_low, step->seed_high, s / 4u, (uint)step->batch_offset + sample,
+        mcl_philox4 drawn = mcl_philox(step->seed_low, step->seed_high, (uint)s / 4u, (uint)(step->batch_offset + sample),
                                        (uint)step->step, args.code[0].stream);
         for (int j = 0; j < 4; j++)
             lane[i + j] = MCL_DROPOUT(lane[i + j], drawn.word[j], args.code[0].threshold, args.code[0].alpha);
+        s += 4;
+        if (s == args.sample_elements) {
+            s = 0;
+            sample++;
+        }
     }
 #else
     for (int i = 0; i < WIDTH; i++) lane[i] = drop_element(lane[i], at + i, args.sample_elements, args.code[0], step);

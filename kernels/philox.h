@@ -9,7 +9,7 @@
 #define MCL_PHILOX_H
 
 #ifdef __OPENCL_VERSION__
-#define MCL_PHILOX_MULHI(a, b) mul_hi(a, b)
+#define MCL_PHILOX_MULHI(a, b) ((uint)(((ulong)(a) * (b)) >> 32)) /* PoCL's mul_hi is a slow call */
 #define MCL_PHILOX_WORD uint
 #define MCL_PHILOX_INLINE
 #else

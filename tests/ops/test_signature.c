@@ -7,7 +7,8 @@
 #define COUNT(table) (sizeof(table) / sizeof *(table))
 #define STATE MCL_BYTES, 1, {sizeof(mcl_state)}
 #define STEP MCL_BYTES, 1, {sizeof(mcl_step)}
-#define WINDOW(K, S, P) {.pool = {.KH = (K), .KW = (K), .stride_h = (S), .stride_w = (S), .pad_h = (P), .pad_w = (P), .H = 8, .W = 8}}
+#define WINDOW(K, S, P) \
+    {.pool = {.KH = (K), .KW = (K), .stride_h = (S), .stride_w = (S), .pad_h = (P), .pad_w = (P), .H = 8, .W = 8}}
 #define NORM {.norm = {.eps = 1e-5f, .momentum = 0.1f, .rows = 4}}
 #define SGD(o, count, g) {.sgd = {.group = (g), .offset = (o), .n = (count), .momentum = 0.9f}}
 #define LOAD(h, c) {.load = {.N = 2, .H = (h), .W = 4, .crop = (c)}}
@@ -37,17 +38,20 @@ static const refusal refusals[] = {
     {MCL__OP_avg_pool_bwd, WINDOW(2, 2, 0), {{F32, 4, {1, 4, 4, 3}}}, MCL_OK, {0}, {{0}}},
     {MCL__OP_avg_pool_bwd, WINDOW(2, 2, 0), {{F32, 4, {1, 5, 4, 3}}}, MCL_ERROR_SHAPE, {"(1, 5, 4, 3)", "(1, 4, 4, 3)"}, {{0}}},
     {MCL__OP_max_pool_bwd, WINDOW(2, 2, 0), {{F32, 4, {1, 4, 4, 3}}, {MCL_U8, 4, {1, 4, 4, 3}}}, MCL_OK, {0}, {{0}}},
-    {MCL__OP_max_pool_bwd, WINDOW(2, 2, 0), {{F32, 4, {1, 4, 4, 3}}, {MCL_U8, 4, {1, 4, 4, 2}}}, MCL_ERROR_SHAPE, {"index", "(1, 4, 4, 2)"}, {{0}}},
+    {MCL__OP_max_pool_bwd, WINDOW(2, 2, 0), {{F32, 4, {1, 4, 4, 3}}, {MCL_U8, 4, {1, 4, 4, 2}}},
+     MCL_ERROR_SHAPE, {"index", "(1, 4, 4, 2)"}, {{0}}},
     {MCL__OP_global_avg_pool_bwd, WINDOW(0, 0, 0), {{F32, 4, {2, 2, 1, 3}}}, MCL_ERROR_SHAPE, {"(2, 2, 1, 3)", ""}, {{0}}},
     {MCL__OP_global_avg_pool, {{{0}}}, {{F32, 2, {2, 3}}}, MCL_ERROR_SHAPE, {"(2, 3)", "4"}, {{0}}},
 
     {MCL__OP_batch_norm_stats, NORM, {{F32, 4, {2, 3, 3, 5}}}, MCL_OK, {0}, {{0}}},
     {MCL__OP_batch_norm_stats, {.norm = {.eps = -1}}, {{F32, 2, {2, 5}}}, MCL_ERROR_INVALID, {"eps", "-1"}, {{0}}},
     {MCL__OP_batch_norm_stats, {.norm = {.momentum = 1.5f}}, {{F32, 2, {2, 5}}}, MCL_ERROR_INVALID, {"momentum", "1.5"}, {{0}}},
-    {MCL__OP_batch_norm_finish, NORM, {{F32, 1, {5}}, {F32, 1, {5}}, {F32, 1, {4}}, {F32, 1, {5}}}, MCL_ERROR_SHAPE, {"gamma", "(4)"}, {{0}}},
+    {MCL__OP_batch_norm_finish, NORM, {{F32, 1, {5}}, {F32, 1, {5}}, {F32, 1, {4}}, {F32, 1, {5}}},
+     MCL_ERROR_SHAPE, {"gamma", "(4)"}, {{0}}},
     {MCL__OP_batch_norm_bwd_reduce, NORM, {{F32, 2, {3, 5}}, {F32, 2, {3, 4}}, {F32, 1, {5}}, {F32, 1, {5}}}, MCL_ERROR_SHAPE,
      {"dy", "(3, 4)"}, {{0}}},
-    {MCL__OP_batch_norm_bwd_reduce, NORM, {{F32, 2, {3, 5}}, {F32, 2, {3, 5}}, {F32, 1, {5}}}, MCL_ERROR_INVALID, {"4 inputs", "3"}, {{0}}},
+    {MCL__OP_batch_norm_bwd_reduce, NORM, {{F32, 2, {3, 5}}, {F32, 2, {3, 5}}, {F32, 1, {5}}},
+     MCL_ERROR_INVALID, {"4 inputs", "3"}, {{0}}},
     {MCL__OP_batch_norm_track, {.norm = {.rows = 0}}, {{F32, 1, {5}}, {F32, 1, {5}}, {F32, 1, {5}}, {F32, 1, {5}}, {STEP}},
      MCL_ERROR_INVALID, {"0 rows", ""}, {{0}}},
 
@@ -65,10 +69,12 @@ static const refusal refusals[] = {
     {MCL__OP_concat, {.concat = {0}}, {{F32, 2, {2, 3}}, {F32, 2, {2, 9}}}, MCL_ERROR_SHAPE, {"(2, 3)", "(2, 9)"}, {{0}}},
     {MCL__OP_concat, {.concat = {2}}, {{F32, 2, {2, 3}}}, MCL_ERROR_INVALID, {"axis 2", ""}, {{0}}},
     {MCL__OP_concat, {.concat = {0}}, {{F32, 1, {1000000000}}, {F32, 1, {1000000000}}}, MCL_OK, {0}, {{0}}},
-    {MCL__OP_concat, {.concat = {0}}, {{F32, 2, {1000000, 2}}, {F32, 2, {2000000000, 2}}}, MCL_ERROR_SHAPE, {"impossible", ""}, {{0}}},
+    {MCL__OP_concat, {.concat = {0}}, {{F32, 2, {1000000, 2}}, {F32, 2, {2000000000, 2}}},
+     MCL_ERROR_SHAPE, {"impossible", ""}, {{0}}},
 
     {MCL__OP_softmax, {{{0}}}, {{F32, 4, {1, 1, 1, 3}}}, MCL_ERROR_SHAPE, {"logits", "(1, 1, 1, 3)"}, {{0}}},
-    {MCL__OP_softmax_cross_entropy, {{{0}}}, {{F32, 2, {4, 3}}, {MCL_I32, 1, {5}}, {STEP}}, MCL_ERROR_SHAPE, {"labels", "(5)"}, {{0}}},
+    {MCL__OP_softmax_cross_entropy, {{{0}}}, {{F32, 2, {4, 3}}, {MCL_I32, 1, {5}}, {STEP}},
+     MCL_ERROR_SHAPE, {"labels", "(5)"}, {{0}}},
     {MCL__OP_softmax_cross_entropy, {{{0}}}, {{F32, 2, {4, 3}}, {F32, 1, {4}}, {STEP}}, MCL_ERROR_DTYPE, {"labels", "i32"}, {{0}}},
     {MCL__OP_softmax_cross_entropy, {{{0}}}, {{F32, 2, {4, 3}}, {MCL_I32, 1, {4}}, {STATE}}, MCL_ERROR_SHAPE, {"step", ""}, {{0}}},
 
@@ -77,13 +83,17 @@ static const refusal refusals[] = {
     {MCL__OP_sgd, SGD(0, 5, 8), {{F32, 1, {10}}, {STEP}, {STATE}}, MCL_ERROR_INVALID, {"group 8", ""}, {{0}}},
     {MCL__OP_adam, {.adam = {.n = 5, .offset = -1}}, {{F32, 1, {10}}, {STEP}, {STATE}}, MCL_ERROR_SHAPE, {"adam", "-1"}, {{0}}},
 
-    {MCL__OP_load, LOAD(4, 2), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {9}}, {MCL_I32, 1, {6}}, {F32, 1, {3}}, {F32, 1, {3}}, {STEP}}, MCL_OK,
-     {0}, {{0}}},
-    {MCL__OP_load, LOAD(5, 2), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {9}}, {MCL_I32, 1, {6}}, {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
+    {MCL__OP_load, LOAD(4, 2), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {9}}, {MCL_I32, 1, {6}},
+     {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
+     MCL_OK, {0}, {{0}}},
+    {MCL__OP_load, LOAD(5, 2), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {9}}, {MCL_I32, 1, {6}},
+     {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
      MCL_ERROR_SHAPE, {"(9, 4, 4, 3)", "5 x 4"}, {{0}}},
-    {MCL__OP_load, LOAD(4, -1), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {9}}, {MCL_I32, 1, {6}}, {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
+    {MCL__OP_load, LOAD(4, -1), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {9}}, {MCL_I32, 1, {6}},
+     {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
      MCL_ERROR_INVALID, {"crop", "-1"}, {{0}}},
-    {MCL__OP_load, LOAD(4, 0), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {8}}, {MCL_I32, 1, {6}}, {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
+    {MCL__OP_load, LOAD(4, 0), {{MCL_U8, 4, {9, 4, 4, 3}}, {MCL_I32, 1, {8}}, {MCL_I32, 1, {6}},
+     {F32, 1, {3}}, {F32, 1, {3}}, {STEP}},
      MCL_ERROR_SHAPE, {"labels", "(8)"}, {{0}}},
 
     {MCL__OP_map, {{{0}}}, {{F32, 2, {2, 3}}, {F32, 1, {3}}}, MCL_OK, {0}, {{.code = MCL_EP_BIAS}}},
@@ -109,7 +119,8 @@ START_TEST(refuses)
     mcl_error error = {0};
     mcl__problem problem = problem_of(r);
     mcl_status status = test_problem_infer(&problem, &error);
-    ck_assert_msg(status == r->status, "row %d: %s, not %s: %s", _i, mcl_status_name(status), mcl_status_name(r->status), error.text);
+    ck_assert_msg(status == r->status, "row %d: %s, not %s: %s",
+                  _i, mcl_status_name(status), mcl_status_name(r->status), error.text);
     for (int i = 0; status != MCL_OK && i < 2; i++)
         ck_assert_msg(strstr(error.text, r->says[i]) != NULL, "row %d: \"%s\" does not say \"%s\"", _i, error.text, r->says[i]);
 }
