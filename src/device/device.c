@@ -23,10 +23,11 @@ mcl_status mcl__device_fail(mcl_device *device, mcl_status status, const char *f
     va_end(arguments);
     if (status != MCL_ERROR_MEMORY) return mcl__fail(&device->error, status, "%s", text);
     const double mib = 1024.0 * 1024.0;
-    return mcl__fail(&device->error, status,
-                     "%.3500s (%.1f MiB allocated so far; the device has %.0f MiB, its largest single allocation is %.0f MiB)",
-                     text, (double)device->counters.bytes_allocated / mib, (double)device->info.memory / mib,
-                     (double)device->info.max_allocation / mib);
+    return mcl__fail(
+        &device->error, status,
+        "%.3500s (%.1f MiB allocated so far; the device has %.0f MiB, its largest single allocation is %.0f MiB)", text,
+        (double)device->counters.bytes_allocated / mib, (double)device->info.memory / mib,
+        (double)device->info.max_allocation / mib);
 }
 
 /* A backend that fails without words still leaves a text. */
@@ -42,8 +43,8 @@ static mcl_status check_view(mcl_device *device, const char *what, mcl__view vie
         return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: a view has no buffer on this device", what);
     if (view.bytes == 0 || view.offset > view.buffer->bytes || view.bytes > view.buffer->bytes - view.offset)
         return mcl__device_fail(device, MCL_ERROR_INVALID,
-                                "%s: bytes %" PRIu64 " to %" PRIu64 " + %" PRIu64 " lie outside the buffer's %" PRIu64, what,
-                                view.offset, view.offset, view.bytes, view.buffer->bytes);
+                                "%s: bytes %" PRIu64 " to %" PRIu64 " + %" PRIu64 " lie outside the buffer's %" PRIu64,
+                                what, view.offset, view.offset, view.bytes, view.buffer->bytes);
     return MCL_OK;
 }
 
@@ -160,40 +161,46 @@ mcl_status mcl__kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__
     return keep(device, device->backend->kernel_get(device, key, kernel), key->name);
 }
 
-static mcl_status check_range(mcl_device *device, const char *what, int dimensions, const size_t *global, const size_t *local)
+static mcl_status check_range(mcl_device *device, const char *what, int dimensions, const size_t *global,
+                              const size_t *local)
 {
     if (dimensions < 1 || dimensions > 3)
         return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: %d dimensions of work-items", what, dimensions);
     for (int i = 0; i < dimensions; i++) {
         if (global[i] == 0 || (local && (local[i] == 0 || global[i] % local[i] != 0)))
             return mcl__device_fail(device, MCL_ERROR_INVALID,
-                                    "%s: %zu work-items in dimension %d do not divide into groups of %zu", what, global[i], i,
-                                    local ? local[i] : 1);
+                                    "%s: %zu work-items in dimension %d do not divide into groups of %zu", what,
+                                    global[i], i, local ? local[i] : 1);
     }
     return MCL_OK;
 }
 
-mcl_status mcl__launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
-                              int dimensions, const size_t *global, const size_t *local, mcl__launch **launch)
+mcl_status mcl__launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args,
+                              int count, int dimensions, const size_t *global, const size_t *local,
+                              mcl__launch **launch)
 {
     *launch = NULL;
     MCL_ALIVE(device);
     MCL_TRY(check_range(device, what, dimensions, global, local));
     for (int i = 0; i < count; i++)
         if (args[i].kind == MCL__ARG_VIEW) MCL_TRY(check_view(device, what, args[i].as.view));
-    MCL_TRY(keep(device, device->backend->launch_kernel(device, kernel, what, args, count, dimensions, global, local, launch), what));
+    MCL_TRY(keep(device,
+                 device->backend->launch_kernel(device, kernel, what, args, count, dimensions, global, local, launch),
+                 what));
     device->counters.bindings += (uint64_t)count;
     return MCL_OK;
 }
 
 /* A matrix of rows x columns f32 with a leading dimension must lie inside its view. */
-static mcl_status check_matrix(mcl_device *device, const char *what, const char *name, mcl__view view, int rows, int columns, int ld)
+static mcl_status check_matrix(mcl_device *device, const char *what, const char *name, mcl__view view, int rows,
+                               int columns, int ld)
 {
     MCL_TRY(check_view(device, what, view));
     if (ld < columns || view.offset % sizeof(float) != 0 ||
         view.bytes / sizeof(float) < (uint64_t)(rows - 1) * (uint64_t)ld + (uint64_t)columns)
-        return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: %s is %d x %d with leading dimension %d, its view has %" PRIu64 " bytes",
-                                what, name, rows, columns, ld, view.bytes);
+        return mcl__device_fail(device, MCL_ERROR_INVALID,
+                                "%s: %s is %d x %d with leading dimension %d, its view has %" PRIu64 " bytes", what,
+                                name, rows, columns, ld, view.bytes);
     return MCL_OK;
 }
 
@@ -202,7 +209,8 @@ mcl_status mcl__launch_gemm(mcl_device *device, const char *what, const mcl__gem
     *launch = NULL;
     MCL_ALIVE(device);
     if (gemm->M < 1 || gemm->N < 1 || gemm->K < 1)
-        return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: a product of %d x %d x %d", what, gemm->M, gemm->N, gemm->K);
+        return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: a product of %d x %d x %d", what, gemm->M, gemm->N,
+                                gemm->K);
     bool ta = gemm->transpose_a, tb = gemm->transpose_b;
     MCL_TRY(check_matrix(device, what, "A", gemm->a, ta ? gemm->K : gemm->M, ta ? gemm->M : gemm->K, gemm->lda));
     MCL_TRY(check_matrix(device, what, "B", gemm->b, tb ? gemm->N : gemm->K, tb ? gemm->K : gemm->N, gemm->ldb));
@@ -212,7 +220,8 @@ mcl_status mcl__launch_gemm(mcl_device *device, const char *what, const mcl__gem
     return keep(device, device->backend->launch_gemm(device, what, gemm, launch), what);
 }
 
-mcl_status mcl__launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target, mcl__launch **launch)
+mcl_status mcl__launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target,
+                            mcl__launch **launch)
 {
     *launch = NULL;
     MCL_ALIVE(device);
@@ -221,11 +230,13 @@ mcl_status mcl__launch_copy(mcl_device *device, const char *what, mcl__view sour
     bool overlap = source.buffer == target.buffer && source.offset < target.offset + target.bytes &&
                    target.offset < source.offset + source.bytes;
     if (source.bytes != target.bytes || overlap)
-        return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: a copy's views %s", what, overlap ? "overlap" : "differ in size");
+        return mcl__device_fail(device, MCL_ERROR_INVALID, "%s: a copy's views %s", what,
+                                overlap ? "overlap" : "differ in size");
     return keep(device, device->backend->launch_copy(device, what, source, target, launch), what);
 }
 
-mcl_status mcl__launch_fill(mcl_device *device, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch)
+mcl_status mcl__launch_fill(mcl_device *device, const char *what, mcl__view target, uint32_t pattern,
+                            mcl__launch **launch)
 {
     *launch = NULL;
     MCL_ALIVE(device);

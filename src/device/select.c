@@ -94,11 +94,13 @@ typedef struct preference { mcl_device_type type; const char *only, *several; } 
 
 static const preference auto_order[] = {
     {MCL_DEVICE_GPU, "the only GPU", "the fastest of the GPUs by compute units and clock, memory of its own first"},
-    {MCL_DEVICE_CPU, "no GPU was found; the only CPU device of OpenCL", "no GPU was found; the largest CPU device of OpenCL"},
+    {MCL_DEVICE_CPU, "no GPU was found; the only CPU device of OpenCL",
+     "no GPU was found; the largest CPU device of OpenCL"},
     {MCL_DEVICE_ACCELERATOR, "no GPU or CPU device of OpenCL was found; the only accelerator", "the first accelerator"},
     {MCL_DEVICE_NATIVE, "no usable OpenCL device was found, so plain C on the CPU computes", ""},
 };
-static const preference gpu_order[] = {{MCL_DEVICE_GPU, "asked for a GPU; the only one", "asked for a GPU; the fastest of several"}};
+static const preference gpu_order[] = {
+    {MCL_DEVICE_GPU, "asked for a GPU; the only one", "asked for a GPU; the fastest of several"}};
 static const preference cpu_order[] = {
     {MCL_DEVICE_CPU, "asked for a CPU; the only one of OpenCL", "asked for a CPU; the largest of several"},
     {MCL_DEVICE_NATIVE, "asked for a CPU; OpenCL has none, so plain C computes", ""},
@@ -109,7 +111,8 @@ static const struct { const char *keyword; const preference *order; int count; }
     {"auto", auto_order, 4}, {"gpu", gpu_order, 1}, {"cpu", cpu_order, 2}, {"native", native_order, 1},
 };
 
-static int by_keyword(const catalogue *all, const bool *refused, const preference *order, int count, char *reason, size_t room)
+static int by_keyword(const catalogue *all, const bool *refused, const preference *order, int count, char *reason,
+                      size_t room)
 {
     for (int i = 0; i < count; i++) {
         int alternatives, found = best_of_type(all, refused, order[i].type, &alternatives);
@@ -224,18 +227,20 @@ static mcl_status open_picked(const catalogue *all, const char *selector, const 
         status = open_one(all, found, options, reason, device, &failure);
         if (status == MCL_OK) break;
         if (!may_go_on || tries + 1 == all->count) {
-            mcl__fail(error, status, "%s (%s): %s", all->devices[found].selector, all->devices[found].name, failure.text);
+            mcl__fail(error, status, "%s (%s): %s", all->devices[found].selector, all->devices[found].name,
+                      failure.text);
             break;
         }
-        mcl__log(MCL_LOG_WARNING, "device %s (%s) does not open: %s", all->devices[found].selector, all->devices[found].name,
-                 failure.text);
+        mcl__log(MCL_LOG_WARNING, "device %s (%s) does not open: %s", all->devices[found].selector,
+                 all->devices[found].name, failure.text);
         refused[found] = true;
     }
     free(refused);
     return status;
 }
 
-mcl_status mcl_device_open(const char *selector, const mcl_device_options *options, mcl_device **device, mcl_error *error)
+mcl_status mcl_device_open(const char *selector, const mcl_device_options *options, mcl_device **device,
+                           mcl_error *error)
 {
     static const mcl_device_options defaults;
     *device = NULL;

@@ -28,15 +28,16 @@ static inline void remove_folder(const char *folder)
     if (system(command) != 0) fprintf(stderr, "%s stays\n", folder);
 }
 
-static const char kernel_text[] =
-    "#include \"scale.h\"\n"
-    "#include \"scale.h\"\n" /* once each */
-    "typedef struct { int n; float offset; } pair;\n"
-    "__kernel void all_kinds(__global const float *x, __global float *y, int n, float factor, pair args, __local float *tile) {\n"
-    "  int i = get_global_id(0), l = get_local_id(0);\n"
-    "  tile[l] = i < n ? x[i] : 0.0f; barrier(CLK_LOCAL_MEM_FENCE);\n"
-    "  if (i < args.n) y[i] = SCALE(tile[l]) * factor + args.offset; }\n"
-    "__kernel __attribute__((reqd_work_group_size(8, 1, 1))) void fixed(__global float *y) { y[get_global_id(0)] = CONSTANT; }\n";
+static const char kernel_text[] = "#include \"scale.h\"\n"
+                                  "#include \"scale.h\"\n" /* once each */
+                                  "typedef struct { int n; float offset; } pair;\n"
+                                  "__kernel void all_kinds(__global const float *x, __global float *y, int n, float "
+                                  "factor, pair args, __local float *tile) {\n"
+                                  "  int i = get_global_id(0), l = get_local_id(0);\n"
+                                  "  tile[l] = i < n ? x[i] : 0.0f; barrier(CLK_LOCAL_MEM_FENCE);\n"
+                                  "  if (i < args.n) y[i] = SCALE(tile[l]) * factor + args.offset; }\n"
+                                  "__kernel __attribute__((reqd_work_group_size(8, 1, 1))) void fixed(__global float "
+                                  "*y) { y[get_global_id(0)] = CONSTANT; }\n";
 
 static const char include_text[] = "#define SCALE(x) (2.0f * (x))\n#ifndef CONSTANT\n#define CONSTANT 1.0f\n#endif\n";
 

@@ -84,10 +84,17 @@ START_TEST(an_edited_source_is_rebuilt)
 }
 END_TEST
 
-typedef struct damage { const char *name; long truncate_to; long flip_at; } damage; /* -1: not; flip_at < -1: from the end */
+typedef struct damage {
+    const char *name;
+    long truncate_to;
+    long flip_at;
+} damage; /* -1: not; flip_at < -1: from the end */
 static const damage damages[] = {
-    {"empty", 0, -1}, {"cut in the header", 20, -1}, {"header only", 80, -1}, {"cut in the payload", 1000, -1},
-    {"magic", -1, 0}, {"key", -1, 10}, {"length", -1, 42}, {"checksum", -1, 50}, {"payload", -1, 200}, {"last byte", -1, -2},
+    {"empty", 0, -1},        {"cut in the header", 20, -1},
+    {"header only", 80, -1}, {"cut in the payload", 1000, -1},
+    {"magic", -1, 0},        {"key", -1, 10},
+    {"length", -1, 42},      {"checksum", -1, 50},
+    {"payload", -1, 200},    {"last byte", -1, -2},
 };
 
 START_TEST(damaged_entries_are_rebuilt)
@@ -100,7 +107,8 @@ START_TEST(damaged_entries_are_rebuilt)
     if (d->truncate_to >= 0) ck_assert_int_eq(truncate(path, d->truncate_to), 0);
     if (d->flip_at != -1) {
         FILE *file = fopen(path, "r+b");
-        ck_assert_int_eq(d->flip_at < -1 ? fseek(file, d->flip_at + 1, SEEK_END) : fseek(file, d->flip_at, SEEK_SET), 0);
+        ck_assert_int_eq(d->flip_at < -1 ? fseek(file, d->flip_at + 1, SEEK_END) : fseek(file, d->flip_at, SEEK_SET),
+                         0);
         int byte = fgetc(file);
         ck_assert_int_eq(fseek(file, -1, SEEK_CUR), 0);
         fputc(byte ^ 0x40, file);

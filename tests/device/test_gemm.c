@@ -1,4 +1,4 @@
-/* Products through CLBlast, forced, against sums in double: sizes that fit no tile, transposes, offsets, alpha, beta. */
+/* Products through CLBlast, forced, against sums in double: odd sizes, transposes, offsets, alpha, beta. */
 #include "fixture.h"
 #include <math.h>
 
@@ -43,14 +43,16 @@ static void check_elements(const mcl__gemm *g, const float *a, const float *b, c
             }
             double sum = 0, size = 0;
             for (int k = 0; k < g->K; k++) {
-                double x = a[g->transpose_a ? k * g->lda + i : i * g->lda + k], y = b[g->transpose_b ? j * g->ldb + k : k * g->ldb + j];
+                double x = a[g->transpose_a ? k * g->lda + i : i * g->lda + k],
+                       y = b[g->transpose_b ? j * g->ldb + k : k * g->ldb + j];
                 sum += x * y;
                 size += fabs(x * y);
             }
-            double old = g->beta == 0 ? 0 : (double)g->beta * (double)before[at], expected = (double)g->alpha * sum + old;
+            double old = g->beta == 0 ? 0 : (double)g->beta * (double)before[at],
+                   expected = (double)g->alpha * sum + old;
             double bound = (g->K + 2) * 0x1p-23 * (fabs((double)g->alpha) * size + fabs(old));
-            ck_assert_msg(fabs((double)after[at] - expected) <= bound, "%dx%dx%d (%d%d) at %d,%d: %.9g, not %.9g", g->M, g->N, g->K,
-                          g->transpose_a, g->transpose_b, i, j, (double)after[at], expected);
+            ck_assert_msg(fabs((double)after[at] - expected) <= bound, "%dx%dx%d (%d%d) at %d,%d: %.9g, not %.9g", g->M,
+                          g->N, g->K, g->transpose_a, g->transpose_b, i, j, (double)after[at], expected);
         }
 }
 
@@ -58,15 +60,24 @@ START_TEST(products_are_right)
 {
     const shape *s = &shapes[_i / 4];
     bool ta = _i & 1, tb = (_i >> 1) & 1;
-    mcl__gemm g = {.transpose_a = ta, .transpose_b = tb, .M = s->M, .N = s->N, .K = s->K, .lda = (ta ? s->M : s->K) + s->padding,
-                   .ldb = (tb ? s->K : s->N) + s->padding, .ldc = s->N + s->padding, .alpha = s->alpha, .beta = s->beta};
+    mcl__gemm g = {.transpose_a = ta,
+                   .transpose_b = tb,
+                   .M = s->M,
+                   .N = s->N,
+                   .K = s->K,
+                   .lda = (ta ? s->M : s->K) + s->padding,
+                   .ldb = (tb ? s->K : s->N) + s->padding,
+                   .ldc = s->N + s->padding,
+                   .alpha = s->alpha,
+                   .beta = s->beta};
     size_t an = (size_t)(ta ? s->K : s->M) * (size_t)g.lda, bn = (size_t)(tb ? s->N : s->K) * (size_t)g.ldb;
     size_t cn = (size_t)s->M * (size_t)g.ldc;
     float *a = matrix(an, 1), *b = matrix(bn, 2), *c = matrix(cn, 3), *after = malloc(cn * sizeof *after);
     mcl_buffer *buffer;
     mcl__launch *launch;
     uint64_t end = device->info.alignment;
-    CK_OK(device, mcl_buffer_create(device, (an + bn + cn) * sizeof *a + 4 * (uint64_t)device->info.alignment, &buffer));
+    CK_OK(device,
+          mcl_buffer_create(device, (an + bn + cn) * sizeof *a + 4 * (uint64_t)device->info.alignment, &buffer));
     g.a = place(buffer, &end, a, an);
     g.b = place(buffer, &end, b, bn);
     g.c = place(buffer, &end, c, cn);

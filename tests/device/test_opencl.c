@@ -27,7 +27,8 @@ static void expect_open(const char *selector, const char *reason)
     mcl_error error = {0};
     mcl_status status = mcl_device_open(selector, NULL, &device, &error);
     ck_assert_msg(status == MCL_OK, "%s: %s", selector, error.text);
-    ck_assert_msg(strstr(mcl_device_reason(device), reason) != NULL, "%s: reason is \"%s\"", selector, mcl_device_reason(device));
+    ck_assert_msg(strstr(mcl_device_reason(device), reason) != NULL, "%s: reason is \"%s\"", selector,
+                  mcl_device_reason(device));
     ck_assert_int_gt(device->threads, 0);
     mcl_device_close(device);
 }
@@ -162,8 +163,12 @@ START_TEST(launches_take_all_kinds_of_arguments)
     ck_assert_ptr_eq(kernel, again);
     pair args = {64, 0.5f};
     mcl__arg bound[] = {
-        view_arg(buffer, at, sizeof x), view_arg(buffer, 2 * at, sizeof y), {MCL__ARG_I32, {.i32 = 60}}, {MCL__ARG_F32, {.f32 = 3.0f}},
-        {MCL__ARG_BLOB, {.blob = {&args, sizeof args}}}, {MCL__ARG_LOCAL, {.local = 16 * sizeof(float)}},
+        view_arg(buffer, at, sizeof x),
+        view_arg(buffer, 2 * at, sizeof y),
+        {MCL__ARG_I32, {.i32 = 60}},
+        {MCL__ARG_F32, {.f32 = 3.0f}},
+        {MCL__ARG_BLOB, {.blob = {&args, sizeof args}}},
+        {MCL__ARG_LOCAL, {.local = 16 * sizeof(float)}},
     };
     const size_t global = 64, local = 16;
     CK_OK(device, mcl__launch_kernel(device, kernel, "layer all_kinds", bound, 6, 1, &global, &local, &launch));
@@ -192,7 +197,8 @@ START_TEST(constants_and_preludes_make_programs)
     ck_assert_float_eq(run_fixed(device, "-DCONSTANT=7.0f"), 7.0f);
     ck_assert_uint_eq(mcl_device_get_counters(device).programs_built, 2);
     mcl__kernel *kernel;
-    mcl__kernel_key key = {"test", "made", NULL, "#include \"scale.h\"\n__kernel void made(__global float *y) { y[0] = SCALE(4.0f); }"};
+    mcl__kernel_key key = {"test", "made", NULL,
+                           "#include \"scale.h\"\n__kernel void made(__global float *y) { y[0] = SCALE(4.0f); }"};
     CK_OK(device, mcl__kernel_get(device, &key, &kernel));
     ck_assert_uint_eq(mcl_device_get_counters(device).programs_built, 3);
     mcl_device_close(device);
@@ -215,8 +221,8 @@ START_TEST(wrong_launches_are_refused)
         CK_OK(device, mcl_buffer_create(device, 4096, &buffer));
         CK_OK(device, mcl__kernel_get(device, &key, &kernel));
         mcl__arg arg = view_arg(buffer, rows[i].offset, 256);
-        ck_assert_int_eq(mcl__launch_kernel(device, kernel, "conv1 fixed", &arg, rows[i].count, 1, &rows[i].global, &rows[i].local,
-                                            &launch),
+        ck_assert_int_eq(mcl__launch_kernel(device, kernel, "conv1 fixed", &arg, rows[i].count, 1, &rows[i].global,
+                                            &rows[i].local, &launch),
                          MCL_ERROR_INVALID);
         ck_assert_ptr_null(launch);
         const char *text = mcl_device_error(device)->text;
@@ -245,7 +251,8 @@ START_TEST(copies_and_fills)
     for (uint32_t i = 0; i < 100; i++) ck_assert_uint_eq(words[i], (i >= 10 && i < 30) || i == 75 ? 0xdeadbeefu : 0u);
     mcl__launch_destroy(device, fill);
     mcl__launch_destroy(device, copy);
-    ck_assert_int_eq(mcl__launch_copy(device, "copy", (mcl__view){buffer, 0, 8}, (mcl__view){buffer, 4, 8}, &copy), MCL_ERROR_INVALID);
+    ck_assert_int_eq(mcl__launch_copy(device, "copy", (mcl__view){buffer, 0, 8}, (mcl__view){buffer, 4, 8}, &copy),
+                     MCL_ERROR_INVALID);
     mcl_buffer_destroy(buffer);
     mcl_device_close(device);
 }
@@ -284,7 +291,8 @@ START_TEST(build_failures_show_the_log)
     mcl__kernel_key key = {"broken", "broken", "-DTILE=8", NULL};
     ck_assert_int_eq(mcl__kernel_get(device, &key, &kernel), MCL_ERROR_BUILD);
     const char *text = mcl_device_error(device)->text;
-    ck_assert_msg(strstr(text, "broken.cl") && strstr(text, "-DTILE=8") && strstr(text, "undeclared_thing"), "%s", text);
+    ck_assert_msg(strstr(text, "broken.cl") && strstr(text, "-DTILE=8") && strstr(text, "undeclared_thing"), "%s",
+                  text);
     mcl_device_close(device);
 }
 END_TEST
@@ -300,7 +308,8 @@ START_TEST(missing_sources_and_kernels)
         mcl_device *device = open_opencl(NULL);
         mcl__kernel *kernel;
         ck_assert_int_eq(mcl__kernel_get(device, &rows[i].key, &kernel), MCL_ERROR_BUILD);
-        ck_assert_msg(strstr(mcl_device_error(device)->text, rows[i].text) != NULL, "%s", mcl_device_error(device)->text);
+        ck_assert_msg(strstr(mcl_device_error(device)->text, rows[i].text) != NULL, "%s",
+                      mcl_device_error(device)->text);
         mcl_device_close(device);
     }
 }

@@ -24,9 +24,10 @@ static cl_int enqueue(mcl__cl_device *device, const product *p, cl_event *event)
 {
     pthread_mutex_lock(&lock);
     locale_t before = mcl__cl_enter_c_locale();
-    CLBlastStatusCode code = CLBlastSgemmWithTempBuffer(
-        CLBlastLayoutRowMajor, transpose(p->transpose_a), transpose(p->transpose_b), p->M, p->N, p->K, p->alpha, p->a, p->a_offset,
-        p->lda, p->b, p->b_offset, p->ldb, p->beta, p->c, p->c_offset, p->ldc, &device->queue, event, p->workspace);
+    CLBlastStatusCode code =
+        CLBlastSgemmWithTempBuffer(CLBlastLayoutRowMajor, transpose(p->transpose_a), transpose(p->transpose_b), p->M,
+                                   p->N, p->K, p->alpha, p->a, p->a_offset, p->lda, p->b, p->b_offset, p->ldb, p->beta,
+                                   p->c, p->c_offset, p->ldc, &device->queue, event, p->workspace);
     mcl__cl_leave_c_locale(before);
     pthread_mutex_unlock(&lock);
     return (cl_int)code;
@@ -37,8 +38,8 @@ static cl_int workspace_bytes(mcl__cl_device *device, const product *p, size_t *
     *bytes = 0;
     pthread_mutex_lock(&lock);
     CLBlastStatusCode code = CLBlastSGemmTempBufferSize(
-        CLBlastLayoutRowMajor, transpose(p->transpose_a), transpose(p->transpose_b), p->M, p->N, p->K, p->a_offset, p->lda,
-        p->b_offset, p->ldb, p->c_offset, p->ldc, &device->queue, bytes);
+        CLBlastLayoutRowMajor, transpose(p->transpose_a), transpose(p->transpose_b), p->M, p->N, p->K, p->a_offset,
+        p->lda, p->b_offset, p->ldb, p->c_offset, p->ldc, &device->queue, bytes);
     pthread_mutex_unlock(&lock);
     return (cl_int)code;
 }
@@ -62,8 +63,8 @@ static float *random_matrix(size_t elements, uint32_t *state)
 }
 
 /* alpha * row of op(A) * column of op(B) + beta * C in double, within the rounding of K + 2 operations in single. */
-static bool element_is_right(const product *p, const float *a, const float *b, const float *before, const float *after, size_t i,
-                             size_t j)
+static bool element_is_right(const product *p, const float *a, const float *b, const float *before, const float *after,
+                             size_t i, size_t j)
 {
     double sum = 0, magnitude = 0;
     for (size_t k = 0; k < p->K; k++) {
@@ -74,12 +75,14 @@ static bool element_is_right(const product *p, const float *a, const float *b, c
     }
     size_t at = p->c_offset + i * p->ldc + j;
     double expected = (double)p->alpha * sum + (double)p->beta * (double)before[at];
-    double bound = ((double)p->K + 2) * 0x1p-23 * (fabs((double)p->alpha) * magnitude + fabs((double)p->beta * (double)before[at]));
+    double bound = ((double)p->K + 2) * 0x1p-23 *
+                   (fabs((double)p->alpha) * magnitude + fabs((double)p->beta * (double)before[at]));
     return fabs(expected - (double)after[at]) <= bound;
 }
 
 /* Elements between the rows of C must stay as they were. */
-static bool result_is_right(const product *p, const trial *t, const float *a, const float *b, const float *before, const float *after)
+static bool result_is_right(const product *p, const trial *t, const float *a, const float *b, const float *before,
+                            const float *after)
 {
     uint32_t state = 7;
     size_t elements = p->M * p->N, checks = t->samples ? (size_t)t->samples : elements;
@@ -96,9 +99,19 @@ static bool result_is_right(const product *p, const trial *t, const float *a, co
 static bool run_trial(mcl__cl_device *device, const trial *t, bool ta, bool tb)
 {
     const size_t M = (size_t)t->M, N = (size_t)t->N, K = (size_t)t->K, padding = (size_t)t->padding;
-    product p = {.transpose_a = ta, .transpose_b = tb, .M = M, .N = N, .K = K, .a_offset = 5 * padding, .b_offset = 16 * padding,
-                 .c_offset = 3 * padding, .lda = (ta ? M : K) + padding, .ldb = (tb ? K : N) + 2 * padding, .ldc = N + padding,
-                 .alpha = t->alpha, .beta = t->beta};
+    product p = {.transpose_a = ta,
+                 .transpose_b = tb,
+                 .M = M,
+                 .N = N,
+                 .K = K,
+                 .a_offset = 5 * padding,
+                 .b_offset = 16 * padding,
+                 .c_offset = 3 * padding,
+                 .lda = (ta ? M : K) + padding,
+                 .ldb = (tb ? K : N) + 2 * padding,
+                 .ldc = N + padding,
+                 .alpha = t->alpha,
+                 .beta = t->beta};
     size_t a_elements = p.a_offset + (ta ? K : M) * p.lda, b_elements = p.b_offset + (tb ? N : K) * p.ldb;
     size_t c_elements = p.c_offset + M * p.ldc, temporary;
     uint32_t state = 1;
@@ -113,7 +126,8 @@ static bool run_trial(mcl__cl_device *device, const trial *t, bool ta, bool tb)
     if (temporary) p.workspace = clCreateBuffer(device->context, CL_MEM_READ_WRITE, temporary, NULL, NULL);
     if (!p.a || !p.b || !p.c || (temporary && !p.workspace)) goto done;
     right = enqueue(device, &p, NULL) == 0 &&
-            clEnqueueReadBuffer(device->queue, p.c, CL_TRUE, 0, c_elements * sizeof *c, after, 0, NULL, NULL) == CL_SUCCESS &&
+            clEnqueueReadBuffer(device->queue, p.c, CL_TRUE, 0, c_elements * sizeof *c, after, 0, NULL, NULL) ==
+                CL_SUCCESS &&
             result_is_right(&p, t, a, b, c, after);
 done:
     clFinish(device->queue);
@@ -152,7 +166,8 @@ bool mcl__cl_gemm_available(mcl_device *base, const char **why)
     mcl__cl_device *device = mcl__cl(base);
     const char *choice = base->options.gemm ? base->options.gemm : "auto";
     if (strcmp(choice, "own") == 0) *why = "our own kernels were asked for (gemm own)";
-    else if (strcmp(choice, "auto") == 0 && base->info.type != MCL_DEVICE_GPU) *why = "CLBlast's kernels are shaped for GPUs";
+    else if (strcmp(choice, "auto") == 0 && base->info.type != MCL_DEVICE_GPU)
+        *why = "CLBlast's kernels are shaped for GPUs";
     else if (device->gemm == MCL__CL_UNKNOWN) device->gemm = verify(device);
     if (*why) return false;
     if (device->gemm == MCL__CL_FAILED) *why = "CLBlast gave wrong results on this device when it was checked";

@@ -108,7 +108,8 @@ void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, co
     memcpy(header.magic, magic, sizeof magic);
     memcpy(header.key, key, HASH);
     memcpy(header.checksum, checksum, HASH);
-    if (write_entry(path, &header, data, bytes) != MCL_OK) mcl__log(MCL_LOG_DEBUG, "cache entry %s could not be written", path);
+    if (write_entry(path, &header, data, bytes) != MCL_OK)
+        mcl__log(MCL_LOG_DEBUG, "cache entry %s could not be written", path);
 }
 
 typedef struct verdict_entry { uint32_t verdict, value; } verdict_entry;
@@ -125,7 +126,8 @@ mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, u
     if (bytes == sizeof entry) memcpy(&entry, data, sizeof entry);
     free(data);
     if (value) *value = entry.value;
-    return entry.verdict == MCL__CL_PASSED || entry.verdict == MCL__CL_FAILED ? (mcl__cl_verdict)entry.verdict : MCL__CL_UNKNOWN;
+    return entry.verdict == MCL__CL_PASSED || entry.verdict == MCL__CL_FAILED ? (mcl__cl_verdict)entry.verdict
+                                                                              : MCL__CL_UNKNOWN;
 }
 
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value)

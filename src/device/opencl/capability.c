@@ -123,14 +123,6 @@ static bool works(mcl__cl_device *device, const trial *t, uint32_t *value)
     return verdict == MCL__CL_PASSED;
 }
 
-static bool has_extension(const char *list, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *at = list; (at = strstr(at, name)); at += length)
-        if ((at == list || at[-1] == ' ') && (at[length] == '\0' || at[length] == ' ')) return true;
-    return false;
-}
-
 static const char *const useful_extensions[] = {
     "cl_khr_fp16", "cl_khr_fp64", "cl_khr_subgroups", "cl_intel_subgroups", "cl_intel_required_subgroup_size",
     "cl_khr_subgroup_shuffle", "cl_khr_integer_dot_product", "cl_intel_subgroup_matrix_multiply_accumulate",
@@ -141,11 +133,10 @@ static const char *const useful_extensions[] = {
 mcl_status mcl__cl_probe(mcl_device *base, mcl__probe *out)
 {
     mcl__cl_device *device = mcl__cl(base);
-    const char *extensions = base->info.extensions;
     uint32_t unused = 0;
     size_t used = 0;
     for (size_t i = 0; i < sizeof useful_extensions / sizeof *useful_extensions; i++)
-        if (has_extension(extensions, useful_extensions[i]) && used < sizeof out->extensions)
+        if (mcl__cl_has_extension(&base->info, useful_extensions[i]) && used < sizeof out->extensions)
             used += (size_t)snprintf(out->extensions + used, sizeof out->extensions - used, "%s%s", used ? " " : "",
                                      useful_extensions[i]);
     out->fp16.claimed = base->info.fp16;
@@ -154,7 +145,8 @@ mcl_status mcl__cl_probe(mcl_device *base, mcl__probe *out)
     if (out->fp64.claimed) out->fp64.works = works(device, &double_trial, &unused);
     out->bf16_storage.claimed = true;
     out->bf16_storage.works = works(device, &bfloat_trial, &unused);
-    out->sub_groups.claimed = has_extension(extensions, "cl_khr_subgroups") || has_extension(extensions, "cl_intel_subgroups");
+    out->sub_groups.claimed = mcl__cl_has_extension(&base->info, "cl_khr_subgroups") ||
+                              mcl__cl_has_extension(&base->info, "cl_intel_subgroups");
     for (size_t i = 0; out->sub_groups.claimed && !out->sub_groups.works && i < 3; i++)
         out->sub_groups.works = works(device, &sub_group_trials[i], &out->sub_group_size);
     out->quirk_count = mcl__cl_quirk_rows(&base->info, out->quirks, MCL__PROBE_QUIRKS);

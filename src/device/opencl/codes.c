@@ -24,5 +24,6 @@ mcl_status mcl__cl_status(cl_int code)
 
 mcl_status mcl__cl_fail(mcl_device *device, const char *what, const char *call, cl_int code)
 {
-    return mcl__device_fail(device, mcl__cl_status(code), "%s: %s: %s (%d)", what, call, mcl__cl_code_name(code), (int)code);
+    return mcl__device_fail(device, mcl__cl_status(code), "%s: %s: %s (%d)", what, call, mcl__cl_code_name(code),
+                            (int)code);
 }

@@ -27,7 +27,8 @@ struct mcl__launch {
     } work;
 };
 
-static mcl_status make_launch(mcl_device *base, const char *what, mcl_status (*run)(mcl_device *, mcl__launch *), mcl__launch **launch)
+static mcl_status make_launch(mcl_device *base, const char *what, mcl_status (*run)(mcl_device *, mcl__launch *),
+                              mcl__launch **launch)
 {
     mcl__launch *made = calloc(1, sizeof *made);
     if (!made) return MCL_ERROR_MEMORY;
@@ -60,7 +61,9 @@ static mcl_status region_of(mcl_device *base, const char *what, mcl__view view, 
             return MCL_OK;
         }
     if (view.offset % base->info.alignment != 0)
-        return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: a view starts at byte %" PRIu64 ", which the device's alignment of %u does not divide",
+        return mcl__device_fail(base, MCL_ERROR_INVALID,
+                                "%s: a view starts at byte %" PRIu64
+                                ", which the device's alignment of %u does not divide",
                                 what, view.offset, base->info.alignment);
     mcl__cl_region *made = calloc(1, sizeof *made);
     if (!made) return MCL_ERROR_MEMORY;
@@ -109,12 +112,14 @@ static mcl_status check_group(mcl_device *base, const char *what, const mcl__ker
     for (cl_uint i = 0; i < work->dimensions; i++) {
         size_t required = kernel->required_local[i];
         if (required && required != work->local[i])
-            return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: kernel %s requires work-groups of %zux%zux%zu", what, kernel->name,
-                                    kernel->required_local[0], kernel->required_local[1], kernel->required_local[2]);
+            return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: kernel %s requires work-groups of %zux%zux%zu", what,
+                                    kernel->name, kernel->required_local[0], kernel->required_local[1],
+                                    kernel->required_local[2]);
         items *= work->local[i];
     }
     if (kernel->max_work_group && items > kernel->max_work_group)
-        return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: work-groups of %zu items; kernel %s takes at most %zu here", what, items,
+        return mcl__device_fail(base, MCL_ERROR_INVALID,
+                                "%s: work-groups of %zu items; kernel %s takes at most %zu here", what, items,
                                 kernel->name, kernel->max_work_group);
     return MCL_OK;
 }
@@ -134,8 +139,9 @@ static mcl_status run_kernel(mcl_device *base, mcl__launch *launch)
     return enqueued(base, launch, event);
 }
 
-mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
-                                 int dimensions, const size_t *global, const size_t *local, mcl__launch **launch)
+mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const char *what, const mcl__arg *args,
+                                 int count, int dimensions, const size_t *global, const size_t *local,
+                                 mcl__launch **launch)
 {
     if ((cl_uint)count != kernel->arguments)
         return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: kernel %s takes %u arguments, not %d", what, kernel->name,
@@ -186,13 +192,15 @@ static mcl_status run_copy(mcl_device *base, mcl__launch *launch)
 {
     mcl__view source = launch->work.copy.source, target = launch->work.copy.target;
     cl_event event = NULL;
-    cl_int code = clEnqueueCopyBuffer(mcl__cl(base)->queue, mcl__cl_memory(source), mcl__cl_memory(target), (size_t)source.offset,
-                                      (size_t)target.offset, (size_t)source.bytes, 0, NULL, launch->label ? &event : NULL);
+    cl_int code =
+        clEnqueueCopyBuffer(mcl__cl(base)->queue, mcl__cl_memory(source), mcl__cl_memory(target), (size_t)source.offset,
+                            (size_t)target.offset, (size_t)source.bytes, 0, NULL, launch->label ? &event : NULL);
     if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueCopyBuffer", code);
     return enqueued(base, launch, event);
 }
 
-mcl_status mcl__cl_launch_copy(mcl_device *base, const char *what, mcl__view source, mcl__view target, mcl__launch **launch)
+mcl_status mcl__cl_launch_copy(mcl_device *base, const char *what, mcl__view source, mcl__view target,
+                               mcl__launch **launch)
 {
     MCL_TRY(make_launch(base, what, run_copy, launch));
     (*launch)->work.copy.source = source;
@@ -206,8 +214,9 @@ static mcl_status run_fill(mcl_device *base, mcl__launch *launch)
     for (uint64_t done = 0; done < target.bytes;) {
         uint64_t left = target.bytes - done, bytes = left < launch->work.fill.piece ? left : launch->work.fill.piece;
         cl_event event = NULL;
-        cl_int code = clEnqueueFillBuffer(mcl__cl(base)->queue, mcl__cl_memory(target), &launch->work.fill.pattern, sizeof(uint32_t),
-                                          (size_t)(target.offset + done), (size_t)bytes, 0, NULL, launch->label ? &event : NULL);
+        cl_int code = clEnqueueFillBuffer(mcl__cl(base)->queue, mcl__cl_memory(target), &launch->work.fill.pattern,
+                                          sizeof(uint32_t), (size_t)(target.offset + done), (size_t)bytes, 0, NULL,
+                                          launch->label ? &event : NULL);
         if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueFillBuffer", code);
         MCL_TRY(enqueued(base, launch, event));
         done += bytes;
@@ -215,7 +224,8 @@ static mcl_status run_fill(mcl_device *base, mcl__launch *launch)
     return MCL_OK;
 }
 
-mcl_status mcl__cl_launch_fill(mcl_device *base, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch)
+mcl_status mcl__cl_launch_fill(mcl_device *base, const char *what, mcl__view target, uint32_t pattern,
+                               mcl__launch **launch)
 {
     MCL_TRY(make_launch(base, what, run_fill, launch));
     (*launch)->work.fill.target = target;

@@ -13,8 +13,10 @@ static mcl_status open_queue(mcl__cl_device *device, const mcl_device_options *o
     cl_context_properties properties[] = {CL_CONTEXT_PLATFORM, (cl_context_properties)device->platform, 0};
     device->context = clCreateContext(properties, 1, &device->id, NULL, NULL, &code);
     if (!device->context) return mcl__fail(error, mcl__cl_status(code), "clCreateContext: %s", mcl__cl_code_name(code));
-    device->queue = clCreateCommandQueue(device->context, device->id, options->profiling ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
-    if (!device->queue) return mcl__fail(error, mcl__cl_status(code), "clCreateCommandQueue: %s", mcl__cl_code_name(code));
+    device->queue =
+        clCreateCommandQueue(device->context, device->id, options->profiling ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
+    if (!device->queue)
+        return mcl__fail(error, mcl__cl_status(code), "clCreateCommandQueue: %s", mcl__cl_code_name(code));
     if (!options->profiling) return MCL_OK;
     device->profile = calloc(1, sizeof *device->profile);
     if (!device->profile) return mcl__fail(error, MCL_ERROR_MEMORY, "opening a device: out of host memory");
@@ -35,7 +37,8 @@ static void close_device(mcl_device *base)
     free(device);
 }
 
-static mcl_status open_device(const mcl_device_info *info, const mcl_device_options *options, mcl_device **opened, mcl_error *error)
+static mcl_status open_device(const mcl_device_info *info, const mcl_device_options *options, mcl_device **opened,
+                              mcl_error *error)
 {
     mcl__cl_device *device = calloc(1, sizeof *device);
     if (!device) return mcl__fail(error, MCL_ERROR_MEMORY, "opening a device: out of host memory");
@@ -52,8 +55,8 @@ static mcl_status open_device(const mcl_device_info *info, const mcl_device_opti
     char version[128] = "";
     clGetPlatformInfo(device->platform, CL_PLATFORM_VERSION, sizeof version, version, NULL);
     version[sizeof version - 1] = '\0';
-    snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%s", info->name, info->driver, info->version,
-             info->platform, version, MONOCLE_VERSION);
+    snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%s", info->name, info->driver,
+             info->version, info->platform, version, MONOCLE_VERSION);
     if (!options->no_cache) device->cache = mcl__cl_cache_open();
     MCL_TRY_DONE(open_queue(device, options, error));
     *opened = &device->base;

@@ -98,6 +98,7 @@ mcl_status mcl__cl_fail(mcl_device *device, const char *what, const char *call, 
 /* platforms.c */
 mcl_status mcl__cl_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
 mcl_status mcl__cl_find(const char *selector, cl_platform_id *platform, cl_device_id *device);
+bool mcl__cl_has_extension(const mcl_device_info *info, const char *name);
 void mcl__cl_prepare(const mcl_device_options *options);
 
 /* opencl.c */
@@ -123,11 +124,14 @@ mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, u
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
 
 /* launch.c */
-mcl_status mcl__cl_launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
-                                 int dimensions, const size_t *global, const size_t *local, mcl__launch **launch);
+mcl_status mcl__cl_launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args,
+                                 int count, int dimensions, const size_t *global, const size_t *local,
+                                 mcl__launch **launch);
 mcl_status mcl__cl_launch_gemm(mcl_device *device, const char *what, const mcl__gemm *gemm, mcl__launch **launch);
-mcl_status mcl__cl_launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target, mcl__launch **launch);
-mcl_status mcl__cl_launch_fill(mcl_device *device, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch);
+mcl_status mcl__cl_launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target,
+                               mcl__launch **launch);
+mcl_status mcl__cl_launch_fill(mcl_device *device, const char *what, mcl__view target, uint32_t pattern,
+                               mcl__launch **launch);
 mcl_status mcl__cl_launch_run(mcl_device *device, mcl__launch *launch);
 void mcl__cl_launch_destroy(mcl_device *device, mcl__launch *launch);
 

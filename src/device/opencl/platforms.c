@@ -81,7 +81,7 @@ static mcl_device_type device_type(cl_device_id device)
     return type & CL_DEVICE_TYPE_GPU ? MCL_DEVICE_GPU : MCL_DEVICE_ACCELERATOR;
 }
 
-static bool has_extension(const mcl_device_info *info, const char *name)
+bool mcl__cl_has_extension(const mcl_device_info *info, const char *name)
 {
     size_t length = strlen(name);
     for (const char *at = info->extensions; (at = strstr(at, name)); at += length)
@@ -92,13 +92,13 @@ static bool has_extension(const mcl_device_info *info, const char *name)
 /* As the vendors' extensions tell without a kernel. */
 static void sub_groups(cl_device_id device, mcl_device_info *info)
 {
-    if (has_extension(info, "cl_intel_required_subgroup_size")) {
+    if (mcl__cl_has_extension(info, "cl_intel_required_subgroup_size")) {
         size_t sizes[7], bytes = 0;
         if (clGetDeviceInfo(device, CL_DEVICE_SUB_GROUP_SIZES_INTEL, sizeof sizes, sizes, &bytes) != CL_SUCCESS) return;
         for (size_t i = 0; i < bytes / sizeof *sizes && i < 7; i++) info->sub_group_sizes[i] = (uint32_t)sizes[i];
-    } else if (has_extension(info, "cl_nv_device_attribute_query")) {
+    } else if (mcl__cl_has_extension(info, "cl_nv_device_attribute_query")) {
         info->sub_group_sizes[0] = device_uint(device, CL_DEVICE_WARP_SIZE_NV);
-    } else if (has_extension(info, "cl_amd_device_attribute_query")) {
+    } else if (mcl__cl_has_extension(info, "cl_amd_device_attribute_query")) {
         info->sub_group_sizes[0] = device_uint(device, CL_DEVICE_WAVEFRONT_WIDTH_AMD);
     }
 }
@@ -127,7 +127,7 @@ static void describe(cl_platform_id platform, cl_device_id device, int p, int d,
     cl_uint align_bits = device_uint(device, CL_DEVICE_MEM_BASE_ADDR_ALIGN);
     info->alignment = align_bits / 8 > 64 ? align_bits / 8 : 64;
     info->unified_memory = device_uint(device, CL_DEVICE_HOST_UNIFIED_MEMORY) != 0;
-    info->fp16 = has_extension(info, "cl_khr_fp16");
+    info->fp16 = mcl__cl_has_extension(info, "cl_khr_fp16");
     info->fp64 = device_ulong(device, CL_DEVICE_DOUBLE_FP_CONFIG) != 0;
     sub_groups(device, info);
     if (mcl__cl_quirks(info) & MCL__CL_BOARD_NAME) {

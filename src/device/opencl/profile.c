@@ -27,8 +27,10 @@ static mcl_status harvest(mcl_device *base)
         cl_event event = profile->events[i].event;
         mcl__cl_label *label = profile->events[i].label;
         cl_ulong start = 0, end = 0;
-        if (status == MCL_OK && clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) == CL_SUCCESS &&
-            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS && end >= start)
+        if (status == MCL_OK &&
+            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL) == CL_SUCCESS &&
+            clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL) == CL_SUCCESS &&
+            end >= start)
             label->seconds += 1e-9 * (double)(end - start);
         clReleaseEvent(event);
     }

@@ -57,24 +57,24 @@ static char *build_options(mcl__cl_device *device, const char *constants)
 {
     char *options = NULL;
     int length = asprintf(&options, "-cl-std=CL1.2%s%s%s",
-                          device->precise_division ? " -cl-fp32-correctly-rounded-divide-sqrt" : "", *constants ? " " : "",
-                          constants);
+                          device->precise_division ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
+                          *constants ? " " : "", constants);
     return length < 0 ? NULL : options;
 }
 
 /* The driver's first words are the useful ones, so a long log loses its end. */
-static mcl_status fail_build(mcl__cl_device *device, const mcl__cl_program *program, const char *options, const char *call,
-                             cl_int code)
+static mcl_status fail_build(mcl__cl_device *device, const mcl__cl_program *program, const char *options,
+                             const char *call, cl_int code)
 {
     size_t bytes = 0;
     char *log = NULL;
     clGetProgramBuildInfo(program->program, device->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &bytes);
     if (bytes > 1 && (log = calloc(bytes + 1, 1)))
         clGetProgramBuildInfo(program->program, device->id, CL_PROGRAM_BUILD_LOG, bytes, log, NULL);
-    mcl_status status = mcl__device_fail(&device->base, MCL_ERROR_BUILD,
-                                         "kernel source %s.cl does not build on %s: %s: %s\noptions: %.600s\nthe driver's log:\n%.2400s",
-                                         program->source, device->base.info.name, call, mcl__cl_code_name(code), options,
-                                         log && *log ? log : "(empty)");
+    mcl_status status = mcl__device_fail(
+        &device->base, MCL_ERROR_BUILD,
+        "kernel source %s.cl does not build on %s: %s: %s\noptions: %.600s\nthe driver's log:\n%.2400s",
+        program->source, device->base.info.name, call, mcl__cl_code_name(code), options, log && *log ? log : "(empty)");
     free(log);
     return status;
 }
@@ -147,12 +147,13 @@ static const char *kernel_folder(const mcl__cl_device *device)
 static mcl_status read_source(mcl__cl_device *device, mcl__cl_program *program)
 {
     mcl_error failure = {0};
-    mcl_status status = mcl__cl_source(kernel_folder(device), program->source, *program->prelude ? program->prelude : NULL,
-                                       &program->text, &failure);
+    mcl_status status = mcl__cl_source(kernel_folder(device), program->source,
+                                       *program->prelude ? program->prelude : NULL, &program->text, &failure);
     return status == MCL_OK ? status : mcl__device_fail(&device->base, status, "%s", failure.text);
 }
 
-static mcl_status make_program(mcl__cl_device *device, const mcl__kernel_key *key, uint64_t hash, mcl__cl_program **made)
+static mcl_status make_program(mcl__cl_device *device, const mcl__kernel_key *key, uint64_t hash,
+                               mcl__cl_program **made)
 {
     mcl_status status = MCL_ERROR_MEMORY;
     char *options = NULL;
@@ -205,8 +206,8 @@ static mcl_status make_cl_kernel(mcl__cl_device *device, mcl__cl_program *progra
 static void describe_kernel(mcl__cl_device *device, cl_kernel kernel, mcl__kernel *made)
 {
     clGetKernelInfo(kernel, CL_KERNEL_NUM_ARGS, sizeof made->arguments, &made->arguments, NULL);
-    clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof made->max_work_group, &made->max_work_group,
-                             NULL);
+    clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof made->max_work_group,
+                             &made->max_work_group, NULL);
     clGetKernelWorkGroupInfo(kernel, device->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof made->required_local,
                              made->required_local, NULL);
 }
@@ -242,10 +243,12 @@ static void save_program(mcl__cl_device *device, mcl__cl_program *program)
 {
     size_t bytes = 0;
     program->saved = true;
-    if (clGetProgramInfo(program->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS || bytes == 0)
+    if (clGetProgramInfo(program->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS ||
+        bytes == 0)
         return;
     unsigned char *binary = malloc(bytes), *binaries[] = {binary};
-    if (binary && clGetProgramInfo(program->program, CL_PROGRAM_BINARIES, sizeof binaries, binaries, NULL) == CL_SUCCESS)
+    if (binary &&
+        clGetProgramInfo(program->program, CL_PROGRAM_BINARIES, sizeof binaries, binaries, NULL) == CL_SUCCESS)
         mcl__cl_cache_save(device->cache, "programs", program->cache_key, binary, bytes);
     free(binary);
 }

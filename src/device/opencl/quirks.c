@@ -5,7 +5,8 @@
 
 static const struct { const char *pattern; unsigned flag; mcl__quirk text; } table[] = {
     {"NVIDIA", MCL__CL_POLL,
-     {"waiting for an event spins a whole core", "events are polled, with sleeps in proportion to the last wait", "hashcat"}},
+     {"waiting for an event spins a whole core", "events are polled, with sleeps in proportion to the last wait",
+      "hashcat"}},
     {"NVIDIA", MCL__CL_SPLIT_FILL,
      {"clEnqueueFillBuffer goes wrong at 2^31 bytes and more", "fills are split into pieces of 2^30 bytes",
       "pyopencl, OpenCL-Wrapper"}},
@@ -20,7 +21,8 @@ static const struct { const char *pattern; unsigned flag; mcl__quirk text; } tab
     {"AMD Accelerated", 0,
      {"the compiler fails in a locale with a decimal comma", "kernels are built in the C locale", "darktable"}},
     {"Portable Computing Language", 0,
-     {"a single allocation may take no more than a quarter of the memory", "the limit it reports is kept", "pocl #1720"}},
+     {"a single allocation may take no more than a quarter of the memory", "the limit it reports is kept",
+      "pocl #1720"}},
     {"Portable Computing Language", 0,
      {"machine code is made at the first launch, for its work-group size", "binaries are saved after the first launch",
       "pocl #1608"}},
@@ -34,8 +36,8 @@ static const struct { const char *pattern; unsigned flag; mcl__quirk text; } tab
 
 static bool applies(const mcl_device_info *info, const char *pattern)
 {
-    return strcasestr(info->platform, pattern) || strcasestr(info->vendor, pattern) || strcasestr(info->name, pattern) ||
-           strcasestr(info->driver, pattern);
+    return strcasestr(info->platform, pattern) || strcasestr(info->vendor, pattern) ||
+           strcasestr(info->name, pattern) || strcasestr(info->driver, pattern);
 }
 
 unsigned mcl__cl_quirks(const mcl_device_info *info)

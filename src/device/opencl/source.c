@@ -94,8 +94,10 @@ static mcl_status splice_file(splice *state, const char *name)
 {
     for (int i = 0; i < state->count; i++)
         if (strcmp(state->done[i], name) == 0) return MCL_OK;
-    if (strchr(name, '/')) return mcl__fail(state->error, MCL_ERROR_BUILD, "a kernel includes \"%s\"; includes are plain names", name);
-    if (state->count == INCLUDES) return mcl__fail(state->error, MCL_ERROR_BUILD, "a program has more than %d files", INCLUDES);
+    if (strchr(name, '/'))
+        return mcl__fail(state->error, MCL_ERROR_BUILD, "a kernel includes \"%s\"; includes are plain names", name);
+    if (state->count == INCLUDES)
+        return mcl__fail(state->error, MCL_ERROR_BUILD, "a program has more than %d files", INCLUDES);
     snprintf(state->done[state->count++], sizeof state->done[0], "%s", name);
     char *text = load(state->folder, name, state->error);
     if (!text) return MCL_ERROR_BUILD;
