@@ -58,7 +58,7 @@ static void apply_fourth(struct picture *picture)
 static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wanted *wanted, struct picture *picture, mcl_error *error)
 {
     mcl_status status = MCL_OK;
-    int width, height, sampling, space, flags = TJFLAG_ACCURATEDCT;
+    int width = 0, height = 0, sampling, space, flags = TJFLAG_ACCURATEDCT;
 #ifdef TJFLAG_LIMITSCANS
     flags |= TJFLAG_LIMITSCANS;
 #endif
@@ -66,6 +66,10 @@ static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wa
     if (!jpeg) return fail_memory(wanted, error);
     if (tjDecompressHeader3(jpeg, bytes, size, &width, &height, &sampling, &space) != 0 && !harmless(jpeg)) {
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: not a readable JPEG: %s", wanted->name, tjGetErrorStr2(jpeg));
+        goto done;
+    }
+    if (width == 0) { /* a file of tables only, or cut off in them, is a success to TurboJPEG */
+        status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: not a readable JPEG: it ends before its picture", wanted->name);
         goto done;
     }
     MCL_TRY_DONE(check_size(wanted, (unsigned)width, (unsigned)height, error));
