@@ -1,7 +1,6 @@
 /* Depthwise convolution (groups = C = K), a vector of channels a work-item; the kernel is TAPS_H x TAPS_W.
  *   conv2d_depthwise_fwd         global id 0: vector of VW channels, id 1: line (n, oh) of y; walks the line
  *   conv2d_depthwise_bwd_data    the same over lines (n, h) of dx
- *   conv2d_depthwise_bwd_weight  id 1: chunk of `chunk` lines of dy; sums all taps at once, into copy [chunk] of dw
  * x (N,H,W,C), w (KH,KW,1,C), y (N,OH,OW,C). With TAIL the last vector may be cut off by C. */
 #include "args.h"
 #include "lanes.h"
@@ -85,43 +84,5 @@ __kernel void conv2d_depthwise_bwd_data(__global const float *restrict dy, __glo
                 if (source[r] >= 0) sum = fma(LOAD(dy + source[r] + ow * a.C), weight[r * TAPS_W + s], sum);
         }
         FINISH(sum, dx, line * a.W + v, channel, a.C);
-    }
-}
-
-__attribute__((reqd_work_group_size(LOCAL, 1, 1)))
-__kernel void conv2d_depthwise_bwd_weight(__global const float *restrict x, __global const float *restrict dy,
-                                          __global float *restrict copies, int chunk, mcl_conv2d_args a)
-{
-    const int channel = (int)get_global_id(0) * VW, copy = (int)get_global_id(1), part = a.C - channel;
-    if (part <= 0) return;
-    VECTOR sum[TAPS_H * TAPS_W];
-#pragma unroll
-    for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = (VECTOR)(0.0f);
-
-    const int last = min((copy + 1) * chunk, a.N * a.OH);
-    for (int line = copy * chunk; line < last; line++) {
-        const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
-        for (int ow = 0; ow < a.OW; ow++) {
-            const VECTOR gradient = LOAD(dy + (line * a.OW + ow) * a.C + channel);
-            const int left = ow * a.stride_w - a.pad_w;
-#pragma unroll
-            for (int r = 0; r < TAPS_H; r++) {
-                const int h = top + r * a.dilation_h;
-                if ((uint)h >= (uint)a.H) continue;
-                __global const float *source = x + (picture + h) * a.W * a.C + channel;
-#pragma unroll
-                for (int s = 0; s < TAPS_W; s++) {
-                    const int v = left + s * a.dilation_w;
-                    if ((uint)v < (uint)a.W) sum[r * TAPS_W + s] = fma(LOAD(source + v * a.C), gradient, sum[r * TAPS_W + s]);
-                }
-            }
-        }
-    }
-
-    __global float *target = copies + copy * TAPS_H * TAPS_W * a.C + channel;
-#pragma unroll
-    for (int i = 0; i < TAPS_H * TAPS_W; i++) {
-        if (part >= VW) VSTORE(sum[i], 0, target + i * a.C);
-        else store_part(sum[i], target + i * a.C, 0, part);
     }
 }

@@ -1,4 +1,4 @@
-/* What host and kernels share of the register tiles in conv2d_tile.cl: 32-bit members only. */
+/* What host and kernels share of the convolutions' register tiles: 32-bit members only. */
 #ifndef MCL_CONV2D_TILE_H
 #define MCL_CONV2D_TILE_H
 

@@ -1,6 +1,6 @@
 /* Two-dimensional convolution (cross-correlation, as the field has it), its data gradient and its weight gradient.
- *   y[n][oh][ow][k] = sum over r, s, c of x[n][oh*stride_h - pad_h + r*dilation_h][ow*stride_w - pad_w + s*dilation_w][g*C/groups + c]
- *                     * w[r][s][c][k],  g = k / (K/groups);  outside the picture x is 0
+ *   y[n][oh][ow][k] = sum over r, s, c of w[r][s][c][k] * x[n][h][v][g * C/groups + c], where g = k / (K/groups),
+ *   h = oh*stride_h - pad_h + r*dilation_h, v = ow*stride_w - pad_w + s*dilation_w; outside the picture x is 0
  * x (N,H,W,C), w (KH,KW,C/groups,K), y (N,OH,OW,K), OH = (H + 2 pad_h - dilation_h (KH-1) - 1) / stride_h + 1. */
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
@@ -13,9 +13,21 @@ mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem)
     if (problem->op == MCL__OP_conv2d_bwd_weight) y = problem->in[1];
     const mcl__attrs *t = &problem->attrs;
     return (mcl_conv2d_args){
-        .N = x.d[0], .H = x.d[1], .W = x.d[2], .C = x.d[3], .OH = y.d[1], .OW = y.d[2], .K = y.d[3],
-        .KH = t->conv.KH, .KW = t->conv.KW, .stride_h = t->conv.stride_h, .stride_w = t->conv.stride_w,
-        .pad_h = t->conv.pad_h, .pad_w = t->conv.pad_w, .dilation_h = t->conv.dilation_h, .dilation_w = t->conv.dilation_w,
+        .N = x.d[0],
+        .H = x.d[1],
+        .W = x.d[2],
+        .C = x.d[3],
+        .OH = y.d[1],
+        .OW = y.d[2],
+        .K = y.d[3],
+        .KH = t->conv.KH,
+        .KW = t->conv.KW,
+        .stride_h = t->conv.stride_h,
+        .stride_w = t->conv.stride_w,
+        .pad_h = t->conv.pad_h,
+        .pad_w = t->conv.pad_w,
+        .dilation_h = t->conv.dilation_h,
+        .dilation_w = t->conv.dilation_w,
         .groups = t->conv.groups,
     };
 }
@@ -32,11 +44,18 @@ static const char *name_of(const mcl__problem *problem)
 static mcl_status check_attrs(const mcl__problem *problem, mcl_error *error)
 {
     const mcl__attrs *t = &problem->attrs;
-    const struct { const char *what; int value, least; } rows[] = {
-        {"kernel height", t->conv.KH, 1},          {"kernel width", t->conv.KW, 1},
-        {"stride (vertical)", t->conv.stride_h, 1},     {"stride (horizontal)", t->conv.stride_w, 1},
-        {"padding (vertical)", t->conv.pad_h, 0},       {"padding (horizontal)", t->conv.pad_w, 0},
-        {"dilation (vertical)", t->conv.dilation_h, 1}, {"dilation (horizontal)", t->conv.dilation_w, 1},
+    const struct {
+        const char *what;
+        int value, least;
+    } rows[] = {
+        {"kernel height", t->conv.KH, 1},
+        {"kernel width", t->conv.KW, 1},
+        {"stride (vertical)", t->conv.stride_h, 1},
+        {"stride (horizontal)", t->conv.stride_w, 1},
+        {"padding (vertical)", t->conv.pad_h, 0},
+        {"padding (horizontal)", t->conv.pad_w, 0},
+        {"dilation (vertical)", t->conv.dilation_h, 1},
+        {"dilation (horizontal)", t->conv.dilation_w, 1},
         {"number of groups", t->conv.groups, 1},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
@@ -72,9 +91,9 @@ static mcl_status check_weights(const mcl__problem *problem, const char *what, i
     if (w.d[0] == t->conv.KH && w.d[1] == t->conv.KW && C % groups == 0 && w.d[2] == C / groups && w.d[3] % groups == 0 &&
         (K == 0 || w.d[3] == K))
         return MCL_OK;
-    return mcl__fail(error, MCL_ERROR_SHAPE, "%s: %s %s does not fit weights %s with a %dx%d kernel and %d group%s", name_of(problem),
-                     what, mcl__shape_text(problem->in[0], text0), mcl__shape_text(w, text1), t->conv.KH, t->conv.KW, groups,
-                     groups == 1 ? "" : "s");
+    return mcl__fail(error, MCL_ERROR_SHAPE, "%s: %s %s does not fit weights %s with a %dx%d kernel and %d group%s",
+                     name_of(problem), what, mcl__shape_text(problem->in[0], text0), mcl__shape_text(w, text1), t->conv.KH,
+                     t->conv.KW, groups, groups == 1 ? "" : "s");
 }
 
 /* Positions of a kernel along one axis; less than 1 when it does not fit. */
@@ -126,8 +145,8 @@ static mcl_status check_gradient(const mcl__problem *problem, mcl__shape dy, int
     const mcl__attrs *t = &problem->attrs;
     char text[64];
     if (H >= 1 && W >= 1 && dy.d[1] == output_height(t, H) && dy.d[2] == output_width(t, W)) return MCL_OK;
-    return mcl__fail(error, MCL_ERROR_SHAPE, "%s: gradient %s does not fit an input of %d x %d, which gives %d x %d", name_of(problem),
-                     mcl__shape_text(dy, text), H, W, output_height(t, H), output_width(t, W));
+    return mcl__fail(error, MCL_ERROR_SHAPE, "%s: gradient %s does not fit an input of %d x %d, which gives %d x %d",
+                     name_of(problem), mcl__shape_text(dy, text), H, W, output_height(t, H), output_width(t, W));
 }
 
 static mcl_status infer_bwd_data(mcl__problem *problem, mcl_error *error)
@@ -292,13 +311,29 @@ static const mcl__variant variants[] = {
 };
 
 const mcl__op mcl__op_conv2d = {
-    .name = "conv2d", .inputs = 2, .outputs = 1, .takes_epilogue = true, .infer = infer_fwd, .gradient = gradient, .flops = flops,
+    .name = "conv2d",
+    .inputs = 2,
+    .outputs = 1,
+    .takes_epilogue = true,
+    .infer = infer_fwd,
+    .gradient = gradient,
+    .flops = flops,
     .variants = variants,
 };
 const mcl__op mcl__op_conv2d_bwd_data = {
-    .name = "conv2d_bwd_data", .inputs = 2, .outputs = 1, .takes_epilogue = true, .infer = infer_bwd_data, .flops = flops,
+    .name = "conv2d_bwd_data",
+    .inputs = 2,
+    .outputs = 1,
+    .takes_epilogue = true,
+    .infer = infer_bwd_data,
+    .flops = flops,
     .variants = variants,
 };
 const mcl__op mcl__op_conv2d_bwd_weight = {
-    .name = "conv2d_bwd_weight", .inputs = 2, .outputs = 1, .infer = infer_bwd_weight, .flops = flops, .variants = variants,
+    .name = "conv2d_bwd_weight",
+    .inputs = 2,
+    .outputs = 1,
+    .infer = infer_bwd_weight,
+    .flops = flops,
+    .variants = variants,
 };

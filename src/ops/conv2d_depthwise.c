@@ -1,4 +1,4 @@
-/* Lowers depthwise convolutions (one filter a channel) to kernels/conv2d_depthwise.cl: no products to tile, so a work-item
+/* Lowers depthwise convolutions (one filter a channel) to kernels/conv2d_depthwise*.cl: no products to tile, so a work-item
  * walks a line of the picture with a vector of channels. */
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
@@ -10,11 +10,12 @@ bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__ca
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     return capabilities->type != MCL_DEVICE_NATIVE && a.groups == a.C && a.K == a.C && a.groups > 1 && a.KH <= MOST_TAPS &&
-           a.KW <= MOST_TAPS && a.KH * a.KW <= MOST_TAPS &&
-           (int64_t)a.KH * a.KW * a.C * COPIES < INT32_MAX;
+           a.KW <= MOST_TAPS && a.KH * a.KW <= MOST_TAPS && (int64_t)a.KH * a.KW * a.C * COPIES < INT32_MAX;
 }
 
-typedef struct lanes { int width, local; } lanes;
+typedef struct lanes {
+    int width, local;
+} lanes;
 
 static lanes lanes_of(const mcl__capabilities *capabilities)
 {
@@ -22,11 +23,11 @@ static lanes lanes_of(const mcl__capabilities *capabilities)
     return gpu ? (lanes){2, 32} : (lanes){16, 1};
 }
 
-static void begin(mcl__lowering *lowering, const mcl_conv2d_args *a, const char *name, const char *prelude)
+static void begin(mcl__lowering *lowering, const mcl_conv2d_args *a, const char *source, const char *name, const char *prelude)
 {
     lanes l = lanes_of(mcl__lowering_capabilities(lowering));
-    mcl__lower_kernel(lowering, "conv2d_depthwise", name, prelude, "-DVW=%d -DTAPS_H=%d -DTAPS_W=%d -DTAIL=%d -DLOCAL=%d", l.width, a->KH, a->KW,
-                      a->C % l.width != 0, l.local);
+    mcl__lower_kernel(lowering, source, name, prelude, "-DVW=%d -DTAPS_H=%d -DTAPS_W=%d -DTAIL=%d -DLOCAL=%d", l.width, a->KH,
+                      a->KW, a->C % l.width != 0, l.local);
 }
 
 static void end(mcl__lowering *lowering, const mcl_conv2d_args *a, int lines)
@@ -42,7 +43,7 @@ static void lower_lines(mcl__lowering *lowering, const mcl__problem *problem, co
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    begin(lowering, &a, name, mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude));
+    begin(lowering, &a, "conv2d_depthwise", name, mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude));
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -69,7 +70,7 @@ void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__proble
     int elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     if (copies > 1) target = mcl__lower_workspace(lowering, (uint64_t)copies * (uint64_t)elements * sizeof(float));
-    begin(lowering, &a, "conv2d_depthwise_bwd_weight", NULL);
+    begin(lowering, &a, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight", NULL);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);

@@ -1,5 +1,6 @@
-/* Lowers convolutions of one group to the register tiles of kernels/conv2d_tile.cl: weights are blocked (a derived form), then
- * forward and data gradient gather; the weight gradient adds up in chunks of the batch, reduced in a fixed order. */
+/* Lowers convolutions of one group to the register tiles of kernels/conv2d_gather.cl and conv2d_weight.cl: weights are
+ * blocked (a derived form), then forward and data gradient gather; the weight gradient adds up in chunks of the batch,
+ * reduced in a fixed order. */
 #include "conv2d_tile.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
@@ -7,7 +8,9 @@
 
 /* A tile of P pixels (or CB rows) x NV vectors of VW floats. P * NV + NV accumulators and operands live in registers: 32 of
  * 512 bits on the CPUs that this was tuned for. A GPU's work-item has a smaller tile and many neighbours. */
-typedef struct tile { int P, NV, VW, local; } tile;
+typedef struct tile {
+    int P, NV, VW, local;
+} tile;
 
 static const tile cpu_tiles[] = {{14, 1, 16, 1}, {12, 2, 16, 1}, {8, 3, 16, 1}, {6, 4, 16, 1}};
 static const tile gpu_tiles[] = {{8, 1, 4, 64}, {8, 2, 4, 64}, {4, 4, 4, 64}};
@@ -45,7 +48,12 @@ static bool wants_border(const mcl_conv2d_args *a)
 static mcl_border_args border_of(const mcl_conv2d_args *a)
 {
     return (mcl_border_args){
-        .N = a->N, .H = a->H, .W = a->W, .C = a->C, .pad_h = a->pad_h, .pad_w = a->pad_w,
+        .N = a->N,
+        .H = a->H,
+        .W = a->W,
+        .C = a->C,
+        .pad_h = a->pad_h,
+        .pad_w = a->pad_w,
         .PH = (a->OH - 1) * a->stride_h + (a->KH - 1) * a->dilation_h + 1,
         .PW = (a->OW - 1) * a->stride_w + (a->KW - 1) * a->dilation_w + 1,
     };
@@ -78,13 +86,15 @@ static mcl__operand lower_border(mcl__lowering *lowering, const mcl_border_args 
 static mcl__operand lower_blocks(mcl__lowering *lowering, const mcl_block_args *args, int group, const char *form)
 {
     size_t elements = ((size_t)args->blocks * (size_t)args->taps * (size_t)args->width + 1) * (size_t)args->run;
-    mcl__operand blocked = mcl__lower_derived(lowering, 1, elements * sizeof(float), "%s %dx%dx%d", form, args->taps, args->run, args->width);
+    mcl__operand blocked =
+        mcl__lower_derived(lowering, 1, elements * sizeof(float), "%s %dx%dx%d", form, args->taps, args->run, args->width);
     mcl__lower_kernel(lowering, "conv2d_forms", "conv2d_block", NULL, NULL);
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, blocked);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
     /* Groups of the tiles' size: on a CPU an item's own loops are what becomes vectors. */
-    size_t items = ((size_t)args->blocks * (size_t)args->taps + 1) * (size_t)ceil_div(args->run, MCL_BLOCK_ROWS), local = (size_t)group;
+    size_t items = ((size_t)args->blocks * (size_t)args->taps + 1) * (size_t)ceil_div(args->run, MCL_BLOCK_ROWS),
+           local = (size_t)group;
     size_t global = (items + local - 1) / local * local;
     mcl__lower_sizes(lowering, 1, &global, &local);
     mcl__lower_derived_end(lowering);
@@ -92,8 +102,8 @@ static mcl__operand lower_blocks(mcl__lowering *lowering, const mcl_block_args *
 }
 
 /* Emits the gather with as much of the epilogue as a prelude holds; the rest follows as a map. */
-static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, tile t, mcl__operand source,
-                         mcl__operand weights)
+static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, tile t,
+                         mcl__operand source, mcl__operand weights)
 {
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
@@ -103,7 +113,7 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, c
                        (size_t)args->classes_h * (size_t)args->classes_w};
     size_t local[] = {(size_t)t.local, 1, 1};
 
-    mcl__lower_kernel(lowering, "conv2d_tile", "conv2d_gather", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
+    mcl__lower_kernel(lowering, "conv2d_gather", "conv2d_gather", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
                       "-DP=%d -DNV=%d -DVW=%d -DLOCAL=%d", t.P, t.NV, t.VW, t.local);
     mcl__lower_arg(lowering, source);
     mcl__lower_arg(lowering, weights);
@@ -118,9 +128,24 @@ void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, 
 {
     tile t = choose_tile(a->K, mcl__lowering_capabilities(lowering));
     mcl_gather_args gather = {
-        .N = a->N, .SH = a->H, .SW = a->W, .pitch = a->C, .run = a->C, .TH = a->OH, .TW = a->OW, .TC = a->K,
-        .KH = a->KH, .KW = a->KW, .classes_h = 1, .classes_w = 1, .base_h = -a->pad_h, .base_w = -a->pad_w,
-        .slope_h = a->dilation_h, .slope_w = a->dilation_w, .step_h = a->stride_h, .step_w = a->stride_w,
+        .N = a->N,
+        .SH = a->H,
+        .SW = a->W,
+        .pitch = a->C,
+        .run = a->C,
+        .TH = a->OH,
+        .TW = a->OW,
+        .TC = a->K,
+        .KH = a->KH,
+        .KW = a->KW,
+        .classes_h = 1,
+        .classes_w = 1,
+        .base_h = -a->pad_h,
+        .base_w = -a->pad_w,
+        .slope_h = a->dilation_h,
+        .slope_w = a->dilation_w,
+        .step_h = a->stride_h,
+        .step_w = a->stride_w,
     };
     mcl__operand source = mcl__in(0);
     if (wants_border(a)) {
@@ -132,8 +157,13 @@ void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, 
         gather.KW = 1;
     }
     mcl_block_args block = {
-        .blocks = ceil_div(a->K, t.NV * t.VW), .taps = gather.KH * gather.KW, .run = gather.run, .width = t.NV * t.VW, .columns = a->K,
-        .tap_stride = gather.run * a->K, .stride = a->K,
+        .blocks = ceil_div(a->K, t.NV * t.VW),
+        .taps = gather.KH * gather.KW,
+        .run = gather.run,
+        .width = t.NV * t.VW,
+        .columns = a->K,
+        .tap_stride = gather.run * a->K,
+        .stride = a->K,
     };
     mcl__operand weights = lower_blocks(lowering, &block, t.local, "forward");
     lower_gather(lowering, problem, &gather, t, source, weights);
@@ -143,13 +173,34 @@ void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *prob
 {
     tile t = choose_tile(a->C, mcl__lowering_capabilities(lowering));
     mcl_gather_args gather = {
-        .N = a->N, .SH = a->OH, .SW = a->OW, .pitch = a->K, .run = a->K, .TH = a->H, .TW = a->W, .TC = a->C,
-        .KH = a->KH, .KW = a->KW, .classes_h = a->stride_h, .classes_w = a->stride_w, .base_h = a->pad_h, .base_w = a->pad_w,
-        .slope_h = -a->dilation_h, .slope_w = -a->dilation_w, .step_h = 1, .step_w = 1,
+        .N = a->N,
+        .SH = a->OH,
+        .SW = a->OW,
+        .pitch = a->K,
+        .run = a->K,
+        .TH = a->H,
+        .TW = a->W,
+        .TC = a->C,
+        .KH = a->KH,
+        .KW = a->KW,
+        .classes_h = a->stride_h,
+        .classes_w = a->stride_w,
+        .base_h = a->pad_h,
+        .base_w = a->pad_w,
+        .slope_h = -a->dilation_h,
+        .slope_w = -a->dilation_w,
+        .step_h = 1,
+        .step_w = 1,
     };
     mcl_block_args block = {
-        .blocks = ceil_div(a->C, t.NV * t.VW), .taps = a->KH * a->KW, .run = a->K, .width = t.NV * t.VW, .columns = a->C,
-        .tap_stride = a->C * a->K, .stride = a->K, .transposed = 1,
+        .blocks = ceil_div(a->C, t.NV * t.VW),
+        .taps = a->KH * a->KW,
+        .run = a->K,
+        .width = t.NV * t.VW,
+        .columns = a->C,
+        .tap_stride = a->C * a->K,
+        .stride = a->K,
+        .transposed = 1,
     };
     mcl__operand weights = lower_blocks(lowering, &block, t.local, "backward");
     lower_gather(lowering, problem, &gather, t, mcl__in(0), weights);
@@ -157,9 +208,9 @@ void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *prob
 
 /* --- weight gradient */
 
-#define CHUNK_BYTES (1 << 20)  /* of x and dy that one chunk reads: what a core's cache holds */
+#define CHUNK_BYTES (1 << 20)   /* of x and dy that one chunk reads: what a core's cache holds */
 #define COPIES_BYTES (16 << 20) /* of all copies of dw together */
-#define LEAST_ITEMS 4096       /* work-items that keep a GPU busy */
+#define LEAST_ITEMS 4096        /* work-items that keep a GPU busy */
 
 /* Rows of a tile: the most that registers hold, but spread evenly over `rows`; few different ones, each is a program. */
 static int choose_rows(int rows, int largest)
@@ -212,9 +263,22 @@ void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elemen
 void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_weight_args args = {
-        .N = a->N, .XH = a->H, .XW = a->W, .pitch = a->C, .rows = a->C, .OH = a->OH, .OW = a->OW, .K = a->K, .KH = a->KH, .KW = a->KW,
-        .stride_h = a->stride_h, .stride_w = a->stride_w, .pad_h = a->pad_h, .pad_w = a->pad_w,
-        .dilation_h = a->dilation_h, .dilation_w = a->dilation_w,
+        .N = a->N,
+        .XH = a->H,
+        .XW = a->W,
+        .pitch = a->C,
+        .rows = a->C,
+        .OH = a->OH,
+        .OW = a->OW,
+        .K = a->K,
+        .KH = a->KH,
+        .KW = a->KW,
+        .stride_h = a->stride_h,
+        .stride_w = a->stride_w,
+        .pad_h = a->pad_h,
+        .pad_w = a->pad_w,
+        .dilation_h = a->dilation_h,
+        .dilation_w = a->dilation_w,
     };
     mcl__operand source = mcl__in(0), target = mcl__out(0);
     if (wants_border(a)) {
@@ -236,7 +300,8 @@ void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
 
     size_t global[] = {(size_t)ceil_div(tiles, t.local) * (size_t)t.local, (size_t)taps, (size_t)chunks};
     size_t local[] = {(size_t)t.local, 1, 1};
-    mcl__lower_kernel(lowering, "conv2d_tile", "conv2d_weight", NULL, "-DCB=%d -DNV=%d -DVW=%d -DLOCAL=%d", t.P, t.NV, t.VW, t.local);
+    mcl__lower_kernel(lowering, "conv2d_weight", "conv2d_weight", NULL, "-DCB=%d -DNV=%d -DVW=%d -DLOCAL=%d", t.P, t.NV, t.VW,
+                      t.local);
     mcl__lower_arg(lowering, source);
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);

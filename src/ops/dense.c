@@ -7,9 +7,12 @@ mcl_dense_args mcl__dense_args(const mcl__problem *problem)
 {
     const mcl__shape *in = problem->in;
     switch (problem->op) {
-    case MCL__OP_dense_bwd_data: return (mcl_dense_args){in[0].d[0], in[1].d[0], in[0].d[1]};
-    case MCL__OP_dense_bwd_weight: return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
-    default: return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
+    case MCL__OP_dense_bwd_data:
+        return (mcl_dense_args){in[0].d[0], in[1].d[0], in[0].d[1]};
+    case MCL__OP_dense_bwd_weight:
+        return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
+    default:
+        return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
     }
 }
 
@@ -34,8 +37,8 @@ static mcl_status set_output(mcl__problem *problem, int rows, int columns, mcl_e
     problem->out[0] = (mcl__shape){2, {rows, columns}};
     problem->out_dtype[0] = MCL_F32;
     if (!mcl__shape_valid(problem->out[0]))
-        return mcl__fail(error, MCL_ERROR_SHAPE, "%s: a result of shape %s has 2^31 elements or more", mcl__op_get(problem->op)->name,
-                         mcl__shape_text(problem->out[0], text));
+        return mcl__fail(error, MCL_ERROR_SHAPE, "%s: a result of shape %s has 2^31 elements or more",
+                         mcl__op_get(problem->op)->name, mcl__shape_text(problem->out[0], text));
     return mcl__epilogue_check(problem, error);
 }
 
@@ -95,7 +98,8 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
     case MCL__OP_dense_bwd_weight:
         gemm = (mcl__gemm){.transpose_a = true, .M = d.C, .N = d.K, .K = d.rows, .lda = d.C, .ldb = d.K, .ldc = d.K, .alpha = 1};
         break;
-    default: gemm = (mcl__gemm){.M = d.rows, .N = d.K, .K = d.C, .lda = d.C, .ldb = d.K, .ldc = d.K, .alpha = 1};
+    default:
+        gemm = (mcl__gemm){.M = d.rows, .N = d.K, .K = d.C, .lda = d.C, .ldb = d.K, .ldc = d.K, .alpha = 1};
     }
     mcl__lower_gemm(lowering, &gemm, mcl__in(0), mcl__in(1), mcl__out(0));
     mcl__lower_epilogue(lowering, problem, 0);
@@ -106,8 +110,20 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
 static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
 {
     mcl_dense_args d = mcl__dense_args(problem);
-    return (mcl_conv2d_args){.N = d.rows, .H = 1, .W = 1, .C = d.C, .OH = 1, .OW = 1, .K = d.K, .KH = 1, .KW = 1, .stride_h = 1,
-                             .stride_w = 1, .dilation_h = 1, .dilation_w = 1, .groups = 1};
+    return (mcl_conv2d_args){.N = d.rows,
+                             .H = 1,
+                             .W = 1,
+                             .C = d.C,
+                             .OH = 1,
+                             .OW = 1,
+                             .K = d.K,
+                             .KH = 1,
+                             .KW = 1,
+                             .stride_h = 1,
+                             .stride_w = 1,
+                             .dilation_h = 1,
+                             .dilation_w = 1,
+                             .groups = 1};
 }
 
 static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
@@ -120,9 +136,14 @@ static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_conv2d_args conv = as_conv2d(problem);
     switch (problem->op) {
-    case MCL__OP_dense_bwd_data: mcl__conv2d_tile_bwd_data(lowering, problem, &conv); break;
-    case MCL__OP_dense_bwd_weight: mcl__conv2d_tile_bwd_weight(lowering, problem, &conv); break;
-    default: mcl__conv2d_tile_fwd(lowering, problem, &conv);
+    case MCL__OP_dense_bwd_data:
+        mcl__conv2d_tile_bwd_data(lowering, problem, &conv);
+        break;
+    case MCL__OP_dense_bwd_weight:
+        mcl__conv2d_tile_bwd_weight(lowering, problem, &conv);
+        break;
+    default:
+        mcl__conv2d_tile_fwd(lowering, problem, &conv);
     }
 }
 
@@ -149,13 +170,29 @@ static const mcl__variant variants[] = {
 };
 
 const mcl__op mcl__op_dense = {
-    .name = "dense", .inputs = 2, .outputs = 1, .takes_epilogue = true, .infer = infer_fwd, .gradient = gradient, .flops = flops,
+    .name = "dense",
+    .inputs = 2,
+    .outputs = 1,
+    .takes_epilogue = true,
+    .infer = infer_fwd,
+    .gradient = gradient,
+    .flops = flops,
     .variants = variants,
 };
 const mcl__op mcl__op_dense_bwd_data = {
-    .name = "dense_bwd_data", .inputs = 2, .outputs = 1, .takes_epilogue = true, .infer = infer_bwd_data, .flops = flops,
+    .name = "dense_bwd_data",
+    .inputs = 2,
+    .outputs = 1,
+    .takes_epilogue = true,
+    .infer = infer_bwd_data,
+    .flops = flops,
     .variants = variants,
 };
 const mcl__op mcl__op_dense_bwd_weight = {
-    .name = "dense_bwd_weight", .inputs = 2, .outputs = 1, .infer = infer_bwd_weight, .flops = flops, .variants = variants,
+    .name = "dense_bwd_weight",
+    .inputs = 2,
+    .outputs = 1,
+    .infer = infer_bwd_weight,
+    .flops = flops,
+    .variants = variants,
 };

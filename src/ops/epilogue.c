@@ -12,7 +12,10 @@ int mcl__epilogue_plain(const mcl__epilogue *epilogue, int first)
     return count;
 }
 
-typedef struct writer { char *text; size_t length; } writer;
+typedef struct writer {
+    char *text;
+    size_t length;
+} writer;
 
 static void MCL_PRINTF(2, 3) write_text(writer *out, const char *format, ...)
 {
@@ -83,7 +86,8 @@ static mcl_status check_tensor(const mcl__problem *problem, int input, bool chan
     mcl__shape out = problem->out[0], wanted = channel ? (mcl__shape){1, {mcl__shape_channels(out)}} : out;
     char text[64], text_wanted[64];
     if (input >= problem->inputs)
-        return mcl__fail(error, MCL_ERROR_INVALID, "%s: the epilogue takes more tensors than the %d inputs", op->name, problem->inputs);
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s: the epilogue takes more tensors than the %d inputs", op->name,
+                         problem->inputs);
     if (problem->in_dtype[input] != MCL_F32)
         return mcl__fail(error, MCL_ERROR_DTYPE, "%s: tensor %d of the epilogue is not f32", op->name, input);
     if (!mcl__shape_equal(problem->in[input], wanted))
@@ -105,7 +109,8 @@ mcl_status mcl__epilogue_check(const mcl__problem *problem, mcl_error *error)
         if (code->code < MCL_EP_BIAS || code->code > MCL_EP_SCALE)
             return mcl__fail(error, MCL_ERROR_INVALID, "%s: no epilogue code %d", op->name, code->code);
         dropout |= code->code == MCL_EP_DROPOUT;
-        for (int j = mcl__epilogue_tensors(code); j > 0; j--) MCL_TRY(check_tensor(problem, tensor++, by_channel(code->code), error));
+        for (int j = mcl__epilogue_tensors(code); j > 0; j--)
+            MCL_TRY(check_tensor(problem, tensor++, by_channel(code->code), error));
     }
     if (problem->inputs != tensor + dropout)
         return mcl__fail(error, MCL_ERROR_INVALID, "%s takes %d inputs with this epilogue, not %d", op->name, tensor + dropout,

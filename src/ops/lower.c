@@ -120,7 +120,8 @@ void mcl__lower_kernel(mcl__lowering *lowering, const char *source, const char *
 {
     va_list list;
     va_start(list, constants_format);
-    mcl__kernel_key key = {.source = arena_text(lowering, source), .name = arena_text(lowering, name),
+    mcl__kernel_key key = {.source = arena_text(lowering, source),
+                           .name = arena_text(lowering, name),
                            .prelude = arena_text(lowering, prelude),
                            .constants = arena_format(lowering, constants_format, list)};
     va_end(list);
@@ -148,7 +149,8 @@ void mcl__lower_arg_i32(mcl__lowering *lowering, int32_t value)
 
 void mcl__lower_arg_blob(mcl__lowering *lowering, const void *data, size_t bytes)
 {
-    add_arg(lowering, (mcl__command_arg){.kind = MCL__COMMAND_BLOB, .blob = arena_copy(lowering, data, bytes), .blob_bytes = bytes});
+    add_arg(lowering,
+            (mcl__command_arg){.kind = MCL__COMMAND_BLOB, .blob = arena_copy(lowering, data, bytes), .blob_bytes = bytes});
 }
 
 void mcl__lower_arg_local(mcl__lowering *lowering, size_t bytes)

@@ -53,7 +53,7 @@ const char *mcl__shape_text(mcl__shape shape, char text[64])
 int mcl__epilogue_tensors(const mcl_epilogue_code *code)
 {
     static const int tensors[] = {
-        [MCL_EP_BIAS] = 1, [MCL_EP_SCALE_SHIFT] = 2, [MCL_EP_ADD] = 1, [MCL_EP_ACT] = 0,
+        [MCL_EP_BIAS] = 1, [MCL_EP_SCALE_SHIFT] = 2, [MCL_EP_ADD] = 1,   [MCL_EP_ACT] = 0,
         [MCL_EP_DACT] = 1, [MCL_EP_DROPOUT] = 0,     [MCL_EP_SCALE] = 0,
     };
     assert(code->code > 0 && code->code < (int)(sizeof tensors / sizeof tensors[0]));

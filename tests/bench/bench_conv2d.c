@@ -6,16 +6,20 @@
 #include <string.h>
 #include <time.h>
 
-typedef struct layer { int size, C, K, kernel, stride, groups; } layer;
+typedef struct layer {
+    int size, C, K, kernel, stride, groups;
+} layer;
 
 static const layer layers[] = {
-    {32, 3, 64, 3, 1, 1},    {32, 64, 64, 3, 1, 1},   {16, 128, 128, 3, 1, 1}, {8, 256, 256, 3, 1, 1},  {4, 512, 512, 3, 1, 1},
-    {32, 64, 128, 3, 2, 1},  {16, 128, 256, 3, 2, 1}, {8, 256, 512, 3, 2, 1},  {32, 64, 128, 1, 2, 1},  {32, 96, 24, 1, 1, 1},
-    {16, 192, 32, 1, 1, 1},  {8, 160, 960, 1, 1, 1},  {1, 3136, 512, 1, 1, 1}, {28, 1, 32, 5, 1, 1},    {14, 32, 64, 5, 1, 1},
-    {32, 96, 96, 3, 1, 96},  {16, 192, 192, 3, 2, 192}, {8, 576, 576, 3, 1, 576},
+    {32, 3, 64, 3, 1, 1},   {32, 64, 64, 3, 1, 1},     {16, 128, 128, 3, 1, 1},  {8, 256, 256, 3, 1, 1}, {4, 512, 512, 3, 1, 1},
+    {32, 64, 128, 3, 2, 1}, {16, 128, 256, 3, 2, 1},   {8, 256, 512, 3, 2, 1},   {32, 64, 128, 1, 2, 1}, {32, 96, 24, 1, 1, 1},
+    {16, 192, 32, 1, 1, 1}, {8, 160, 960, 1, 1, 1},    {1, 3136, 512, 1, 1, 1},  {28, 1, 32, 5, 1, 1},   {14, 32, 64, 5, 1, 1},
+    {32, 96, 96, 3, 1, 96}, {16, 192, 192, 3, 2, 192}, {8, 576, 576, 3, 1, 576},
 };
 
-typedef struct memory { mcl_buffer *in[2], *out, *derived[4], *workspace[6]; } memory;
+typedef struct memory {
+    mcl_buffer *in[2], *out, *derived[4], *workspace[6];
+} memory;
 
 static void stop(const char *what, const mcl_error *error)
 {
@@ -36,9 +40,10 @@ static mcl_buffer *make(mcl_device *device, uint64_t bytes, bool fill)
 
 static mcl__view view_of(const memory *m, mcl__operand operand)
 {
-    mcl_buffer *buffer = operand.kind == MCL__OPERAND_IN    ? m->in[operand.index]
-                         : operand.kind == MCL__OPERAND_OUT ? m->out
-                         : operand.kind == MCL__OPERAND_WORKSPACE ? m->workspace[operand.index] : m->derived[operand.index];
+    mcl_buffer *buffer = operand.kind == MCL__OPERAND_IN          ? m->in[operand.index]
+                         : operand.kind == MCL__OPERAND_OUT       ? m->out
+                         : operand.kind == MCL__OPERAND_WORKSPACE ? m->workspace[operand.index]
+                                                                  : m->derived[operand.index];
     return (mcl__view){buffer, operand.offset, mcl__buffer_bytes(buffer) - operand.offset};
 }
 
@@ -109,7 +114,8 @@ static void bench(mcl_device *device, const mcl__problem *problem, const char *v
     for (int i = 0; i < lowered.commands; i++) launches[i] = bind(device, &m, &lowered.command[i]);
 
     double seconds = measure(device, launches, lowered.commands);
-    snprintf(text, 64, "%7.1f %7.3f %-9.9s", mcl__op_get(problem->op)->flops(problem) / seconds * 1e-9, seconds * 1e3, lowered.variant->name);
+    snprintf(text, 64, "%7.1f %7.3f %-9.9s", mcl__op_get(problem->op)->flops(problem) / seconds * 1e-9, seconds * 1e3,
+             lowered.variant->name);
 
     for (int i = 0; i < lowered.commands; i++) mcl__launch_destroy(device, launches[i]);
     for (int i = 0; i < 2; i++) mcl_buffer_destroy(m.in[i]);
@@ -139,8 +145,17 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
         layer l = layers[i];
         mcl__problem y = {.op = MCL__OP_conv2d}, dx = {.op = MCL__OP_conv2d_bwd_data}, dw = {.op = MCL__OP_conv2d_bwd_weight};
-        mcl__attrs attrs = {.conv = {.KH = l.kernel, .KW = l.kernel, .stride_h = l.stride, .stride_w = l.stride, .pad_h = l.kernel / 2,
-                                     .pad_w = l.kernel / 2, .dilation_h = 1, .dilation_w = 1, .groups = l.groups, .H = l.size, .W = l.size}};
+        mcl__attrs attrs = {.conv = {.KH = l.kernel,
+                                     .KW = l.kernel,
+                                     .stride_h = l.stride,
+                                     .stride_w = l.stride,
+                                     .pad_h = l.kernel / 2,
+                                     .pad_w = l.kernel / 2,
+                                     .dilation_h = 1,
+                                     .dilation_w = 1,
+                                     .groups = l.groups,
+                                     .H = l.size,
+                                     .W = l.size}};
         char text[3][64];
         y.attrs = dx.attrs = dw.attrs = attrs;
         set(&y, 0, (mcl__shape){4, {batch, l.size, l.size, l.C}});
@@ -150,11 +165,13 @@ int main(int argc, char **argv)
         set(&dx, 1, y.in[1]);
         set(&dw, 0, y.in[0]);
         set(&dw, 1, y.out[0]);
-        if (mcl__op_get(dx.op)->infer(&dx, &error) != MCL_OK || mcl__op_get(dw.op)->infer(&dw, &error) != MCL_OK) stop("shapes", &error);
+        if (mcl__op_get(dx.op)->infer(&dx, &error) != MCL_OK || mcl__op_get(dw.op)->infer(&dw, &error) != MCL_OK)
+            stop("shapes", &error);
         bench(device, &y, variant, text[0]);
         bench(device, &dx, variant, text[1]);
         bench(device, &dw, variant, text[2]);
-        printf("%2dx%-2d %4d->%-4d %dx%d s%d g%-4d %s %s %s\n", l.size, l.size, l.C, l.K, l.kernel, l.kernel, l.stride, l.groups, text[0], text[1], text[2]);
+        printf("%2dx%-2d %4d->%-4d %dx%d s%d g%-4d %s %s %s\n", l.size, l.size, l.C, l.K, l.kernel, l.kernel, l.stride, l.groups,
+               text[0], text[1], text[2]);
         fflush(stdout);
     }
     mcl_device_close(device);

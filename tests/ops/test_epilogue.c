@@ -43,7 +43,8 @@ END_TEST
 
 START_TEST(dropout_ends_the_prelude)
 {
-    const mcl_epilogue_code codes[] = {{.code = MCL_EP_BIAS}, {.code = MCL_EP_SCALE}, {.code = MCL_EP_DROPOUT}, {.code = MCL_EP_SCALE}};
+    const mcl_epilogue_code codes[] = {
+        {.code = MCL_EP_BIAS}, {.code = MCL_EP_SCALE}, {.code = MCL_EP_DROPOUT}, {.code = MCL_EP_SCALE}};
     mcl__epilogue epilogue = epilogue_of(4, codes);
     ck_assert_int_eq(mcl__epilogue_plain(&epilogue, 0), 2);
     ck_assert_int_eq(mcl__epilogue_plain(&epilogue, 2), 0);

@@ -21,7 +21,11 @@ static mcl__problem conv(int C, int K, int kernel, int groups)
     return p;
 }
 
-static const struct { int C, K, kernel, groups; const mcl__capabilities *on; const char *force, *served_by; } choices[] = {
+static const struct {
+    int C, K, kernel, groups;
+    const mcl__capabilities *on;
+    const char *force, *served_by;
+} choices[] = {
     {16, 32, 3, 1, &cpu, NULL, "tile"},
     {16, 32, 1, 1, &cpu, NULL, "tile"},
     {16, 16, 3, 16, &cpu, NULL, "depthwise"},
