@@ -111,6 +111,7 @@ mcl_status mcl__model_create(mcl_device *device, const mcl__slot *parameters, in
     mcl_status status;
     int elements = 0, running_elements = 0;
     *model = NULL;
+    mcl__ops_register_native(); /* plans of this model will ask for kernels */
     mcl__model *made = calloc(1, sizeof *made);
     if (!made) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the description of a model");
     made->device = device;
