@@ -91,7 +91,11 @@ MCL_API mcl_status mcl_picture_read(const char *path, int height, int width, int
 
 /* How bytes become numbers: y = (x - mean[c]) * inverse_deviation[c], x from 0 to 255.
  * STANDARDISE: mean and standard deviation of each channel. CENTRE: the mean, and 1/255. SCALE: 0, and 1/255. */
-typedef enum mcl_preprocessing_kind { MCL_PREPROCESSING_STANDARDISE, MCL_PREPROCESSING_CENTRE, MCL_PREPROCESSING_SCALE } mcl_preprocessing_kind;
+typedef enum mcl_preprocessing_kind {
+    MCL_PREPROCESSING_STANDARDISE,
+    MCL_PREPROCESSING_CENTRE,
+    MCL_PREPROCESSING_SCALE
+} mcl_preprocessing_kind;
 
 typedef struct mcl_preprocessing {
     mcl_preprocessing_kind kind;
@@ -101,7 +105,8 @@ typedef struct mcl_preprocessing {
 
 /* Fitted on the training part: exact whole-number sums, divided in double and rounded once, so equal on every machine. A
  * channel without any deviation gets 1/255. */
-MCL_API mcl_status mcl_preprocessing_fit(mcl_dataset *data, mcl_preprocessing_kind kind, mcl_preprocessing *preprocessing, mcl_error *error);
+MCL_API mcl_status mcl_preprocessing_fit(mcl_dataset *data, mcl_preprocessing_kind kind, mcl_preprocessing *preprocessing,
+                                         mcl_error *error);
 
 #ifdef __cplusplus
 }

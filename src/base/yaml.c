@@ -145,7 +145,8 @@ mcl_status mcl__yaml_choice(const mcl__yaml_node *node, const char *const *names
             return MCL_OK;
         }
         if (used < sizeof wanted)
-            used += (size_t)snprintf(wanted + used, sizeof wanted - used, "%s%s", i == 0 ? "" : i == count - 1 ? " or " : ", ", names[i]);
+            used += (size_t)snprintf(wanted + used, sizeof wanted - used, "%s%s", i == 0 ? "" : i == count - 1 ? " or " : ", ",
+                                     names[i]);
     }
     return fail_type(node, error, wanted);
 }
@@ -179,7 +180,8 @@ static int edit_distance(const char *a, const char *b)
             int best = above[j - 1] + (a[i - 1] != b[j - 1]);
             if (above[j] + 1 < best) best = above[j] + 1;
             if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best) best = before[j - 2] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
+                best = before[j - 2] + 1;
             row[j] = best;
         }
     }

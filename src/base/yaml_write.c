@@ -15,7 +15,8 @@ static mcl_status step_into(mcl__yaml *yaml, mcl__yaml_node *parent, const char 
     int index = 0, counted = -1;
     if (parent->kind == MCL__YAML_SEQUENCE) {
         if (strspn(part, "0123456789") < length || length > 6)
-            return mcl__fail(error, MCL_ERROR_CONFIG, "%s: \"%.*s\" should be the position in a list, from 0", source, (int)length, part);
+            return mcl__fail(error, MCL_ERROR_CONFIG, "%s: \"%.*s\" should be the position in a list, from 0", source, (int)length,
+                             part);
         index = (int)strtol(part, NULL, 10);
     }
     for (mcl__yaml_node *child = parent->first; child; child = child->next) {

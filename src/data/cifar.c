@@ -9,7 +9,8 @@
 
 enum { SIDE = 32, PLANE = SIDE * SIDE, CHANNELS = 3, RECORD = 1 + CHANNELS * PLANE, CLASSES = 10 };
 
-static const char *const class_names[CLASSES] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"};
+static const char *const class_names[CLASSES] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+                                                 "truck"};
 
 /* The files of a part, as names within the folder. */
 struct files { char **names; size_t count, capacity; };
@@ -43,7 +44,8 @@ static mcl_status list_files(const char *folder, const char *prefix, struct file
     if (!listing) return mcl__file_fail(error, errno, "read folder", folder);
     bool good = true;
     for (struct dirent *entry; good && (entry = readdir(listing));)
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 && (ends_with(entry->d_name, ".bin") || ends_with(entry->d_name, ".bin.gz")))
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
+            (ends_with(entry->d_name, ".bin") || ends_with(entry->d_name, ".bin.gz")))
             good = add_file(files, entry->d_name);
     closedir(listing);
     if (files->count) qsort(files->names, files->count, sizeof *files->names, compare_names);
@@ -64,10 +66,12 @@ static mcl_status add_record(mcl_dataset *data, size_t *capacity, const uint8_t 
 {
     size_t sample = (size_t)data->info.count;
     if (record[0] >= CLASSES)
-        return mcl__fail(error, MCL_ERROR_FORMAT, "%s: label %d of picture %zu is out of range: there are 10 classes", path, record[0], index);
+        return mcl__fail(error, MCL_ERROR_FORMAT, "%s: label %d of picture %zu is out of range: there are 10 classes", path,
+                         record[0], index);
     if (sample == INT32_MAX) return mcl__fail(error, MCL_ERROR_FORMAT, "%s: too many pictures", data->path);
     size_t pixels = *capacity, labels = *capacity, parts = *capacity;
-    if (!mcl__grow(&data->pixels, &pixels, sample + 1, CHANNELS * PLANE) || !mcl__grow(&data->labels, &labels, sample + 1, sizeof *data->labels) ||
+    if (!mcl__grow(&data->pixels, &pixels, sample + 1, CHANNELS * PLANE) ||
+        !mcl__grow(&data->labels, &labels, sample + 1, sizeof *data->labels) ||
         !mcl__grow(&data->found_part, &parts, sample + 1, 1))
         return mcl__data_no_memory(data, error);
     *capacity = parts;
@@ -94,7 +98,8 @@ static mcl_status read_file(mcl_dataset *data, size_t *capacity, const char *nam
         status = add_record(data, capacity, record, path, count++, part, error);
     }
     if (status == MCL_OK && got)
-        status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is truncated: %zu bytes follow the last whole record of %d", path, got, RECORD);
+        status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is truncated: %zu bytes follow the last whole record of %d",
+                           path, got, RECORD);
     else if (status == MCL_OK && count == 0)
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is empty", path);
     mcl__gz_close(file);

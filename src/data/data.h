@@ -12,7 +12,8 @@ const int32_t *mcl__dataset_labels(const mcl_dataset *data); /* (count) */
 /* target[i] = pixels of samples[i]; decodes in parallel. One caller at a time decodes, others wait. */
 mcl_status mcl__dataset_fetch(mcl_dataset *data, const int32_t *samples, int count, uint8_t *target, mcl_error *error);
 mcl_status mcl__dataset_part(const mcl_dataset *data, mcl_part part, const int32_t **samples, int *count);
-mcl_status mcl__picture_load(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target, mcl_error *error);
+mcl_status mcl__picture_load(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target,
+                             mcl_error *error);
 
 /* order = samples, shuffled for this epoch: stream "shuffle", t = epoch (see base/random.h). order may not overlap samples. */
 void mcl__epoch_order(const int32_t *samples, int count, uint64_t seed, uint32_t epoch, int32_t *order);

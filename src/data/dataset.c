@@ -26,7 +26,8 @@ mcl_status mcl__class_names_read(mcl_dataset *data, const char *path, int limit,
         line[strcspn(line, "\r")] = 0;
         if (!*line) continue;
         if (*count == limit) status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: more than %d names of classes", path, limit);
-        else if (!(data->class_names[(*count)++] = mcl__arena_copy(&data->arena, line, strlen(line)))) status = mcl__data_no_memory(data, error);
+        else if (!(data->class_names[(*count)++] = mcl__arena_copy(&data->arena, line, strlen(line))))
+            status = mcl__data_no_memory(data, error);
     }
     free(text);
     return status;

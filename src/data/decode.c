@@ -55,7 +55,8 @@ static void apply_fourth(struct picture *picture)
     picture->channels = 3;
 }
 
-static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wanted *wanted, struct picture *picture, mcl_error *error)
+static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wanted *wanted, struct picture *picture,
+                              mcl_error *error)
 {
     mcl_status status = MCL_OK;
     int width = 0, height = 0, sampling, space, flags = TJFLAG_ACCURATEDCT;
@@ -84,7 +85,8 @@ static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wa
         status = fail_memory(wanted, error);
         goto done;
     }
-    if (tjDecompress2(jpeg, bytes, size, picture->pixels, picture->width, 0, picture->height, format, flags) != 0 && !harmless(jpeg)) {
+    if (tjDecompress2(jpeg, bytes, size, picture->pixels, picture->width, 0, picture->height, format, flags) != 0 &&
+        !harmless(jpeg)) {
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: a damaged JPEG: %s", wanted->name, tjGetErrorStr2(jpeg));
         goto done;
     }
@@ -94,7 +96,8 @@ done:
     return status;
 }
 
-static mcl_status decode_png(const uint8_t *bytes, size_t size, const struct wanted *wanted, struct picture *picture, mcl_error *error)
+static mcl_status decode_png(const uint8_t *bytes, size_t size, const struct wanted *wanted, struct picture *picture,
+                             mcl_error *error)
 {
     mcl_status status = MCL_OK;
     struct spng_ihdr header;
@@ -176,7 +179,8 @@ done:
     return status;
 }
 
-mcl_status mcl__picture_load(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target, mcl_error *error)
+mcl_status mcl__picture_load(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target,
+                             mcl_error *error)
 {
     char *bytes;
     size_t size;
@@ -186,7 +190,8 @@ mcl_status mcl__picture_load(const char *path, int height, int width, int channe
     return status;
 }
 
-mcl_status mcl_picture_read(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target, mcl_error *error)
+mcl_status mcl_picture_read(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target,
+                            mcl_error *error)
 {
     if (!path || !target || height < 1 || width < 1 || height > MOST_SIDE || width > MOST_SIDE || (channels != 1 && channels != 3))
         return mcl__fail(error, MCL_ERROR_INVALID, "a picture must become at least 1 x 1, with 1 or 3 channels");

@@ -20,7 +20,8 @@ struct source {
 /* PREFIX-images-idx3-ubyte, in the spellings that unpackers make of it. NULL: not there. */
 static char *find_file(const char *folder, const char *prefix, int kind)
 {
-    static const char *const spellings[KINDS][2] = {{"images-idx3-ubyte", "images.idx3-ubyte"}, {"labels-idx1-ubyte", "labels.idx1-ubyte"}};
+    static const char *const spellings[KINDS][2] = {{"images-idx3-ubyte", "images.idx3-ubyte"},
+                                                    {"labels-idx1-ubyte", "labels.idx1-ubyte"}};
     for (int i = 0; i < 4; i++) {
         char *path = mcl__text("%s/%s-%s%s", folder, prefix, spellings[kind][i / 2], i % 2 ? ".gz" : "");
         if (path && mcl__file_exists(path)) return path;
@@ -57,7 +58,7 @@ static mcl_status read_header(struct source *source, int kind, mcl_error *error)
     MCL_TRY(mcl__gz_read(source->file[kind], header, (size_t)words * 4, error));
     uint32_t values[4] = {0};
     for (int i = 0; i < words; i++)
-        values[i] = (uint32_t)header[4 * i] << 24 | (uint32_t)header[4 * i + 1] << 16 | (uint32_t)header[4 * i + 2] << 8 | header[4 * i + 3];
+        for (int k = 0; k < 4; k++) values[i] = values[i] << 8 | header[4 * i + k];
     if (values[0] != magics[kind])
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s: not an IDX file of %s: it begins with 0x%08x, not 0x%08x", path,
                          kind_names[kind], values[0], magics[kind]);
@@ -72,8 +73,10 @@ static mcl_status check_shape(const struct source *source, mcl_error *error)
     if (shape[0] != source->shape[LABELS][0])
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s has %u pictures, but %s has %u labels", path, shape[0], source->path[LABELS],
                          source->shape[LABELS][0]);
-    if (shape[0] == 0 || shape[0] > INT32_MAX || shape[1] == 0 || shape[1] > MCL__MAX_SIDE || shape[2] == 0 || shape[2] > MCL__MAX_SIDE)
-        return mcl__fail(error, MCL_ERROR_FORMAT, "%s: impossible size: %u pictures of %u x %u", path, shape[0], shape[1], shape[2]);
+    if (shape[0] == 0 || shape[0] > INT32_MAX || shape[1] == 0 || shape[1] > MCL__MAX_SIDE || shape[2] == 0 ||
+        shape[2] > MCL__MAX_SIDE)
+        return mcl__fail(error, MCL_ERROR_FORMAT, "%s: impossible size: %u pictures of %u x %u", path, shape[0], shape[1],
+                         shape[2]);
     uint64_t claimed = (uint64_t)shape[0] * shape[1] * shape[2];
     if (claimed > mcl__gz_most_bytes(source->file[PICTURES]))
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is truncated: %u pictures of %u x %u do not fit in it", path,
@@ -132,7 +135,8 @@ static mcl_status name_classes(mcl_dataset *data, const struct source *sources, 
     for (int32_t i = 0; i < data->info.count; i++)
         if (data->labels[i] >= classes)
             return mcl__fail(error, MCL_ERROR_FORMAT, "%s: label %d of picture %d is out of range: there are %d classes",
-                             sources[i >= train_count].path[LABELS], data->labels[i], i >= train_count ? i - train_count : i, classes);
+                             sources[i >= train_count].path[LABELS], data->labels[i],
+                             i >= train_count ? i - train_count : i, classes);
     return MCL_OK;
 }
 
@@ -176,7 +180,8 @@ mcl_status mcl__idx_load(mcl_dataset *data, const mcl_dataset_options *options, 
     bool train, test;
     mcl_status status = open_source(data->path, "train", &sources[0], &train, error);
     if (status == MCL_OK && !train)
-        status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: there is no train-images-idx3-ubyte or train-images-idx3-ubyte.gz", data->path);
+        status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: there is no train-images-idx3-ubyte or train-images-idx3-ubyte.gz",
+                           data->path);
     if (status == MCL_OK) status = open_source(data->path, "t10k", &sources[1], &test, error);
     if (status == MCL_OK && !test) status = open_source(data->path, "test", &sources[1], &test, error);
     if (status == MCL_OK) status = read_parts(data, sources, test ? 2 : 1, error);

@@ -208,7 +208,8 @@ static mcl_status open_cache(mcl_dataset *data, const mcl_dataset_options *optio
     const mcl_dataset_info *info = &data->info;
     char *real = realpath(data->path, NULL);
     const char *root = real ? real : data->path;
-    uint32_t shape[5] = {1 /* version */, (uint32_t)info->height, (uint32_t)info->width, (uint32_t)info->channels, (uint32_t)info->resize};
+    uint32_t shape[5] = {1 /* version */, (uint32_t)info->height, (uint32_t)info->width, (uint32_t)info->channels,
+                         (uint32_t)info->resize};
     uint64_t seed = XXH64(root, strlen(root), XXH64(shape, sizeof shape, 0));
     free(real);
     size_t count = (size_t)info->count;
@@ -239,7 +240,8 @@ static mcl_status open_one(void *user, int index, mcl_error *error)
     mcl_dataset *data = opening->data;
     uint8_t *scratch = data->pixels ? NULL : malloc(data->sample_bytes);
     if (!data->pixels && !scratch) return mcl__data_no_memory(data, error);
-    mcl_status status = mcl__pictures_get(data, index, data->pixels ? data->pixels + (size_t)index * data->sample_bytes : scratch, error);
+    mcl_status status = mcl__pictures_get(data, index, data->pixels ? data->pixels + (size_t)index * data->sample_bytes : scratch,
+                                          error);
     free(scratch);
     if (status == MCL_OK || status == MCL_ERROR_MEMORY || !opening->skip) return status;
     opening->reasons[index] = strdup(error->text);
@@ -263,7 +265,8 @@ static void leave_out(mcl_dataset *data, char **reasons)
         data->found_part[kept] = data->found_part[i];
         if (data->keys) data->keys[kept] = data->keys[i], data->slots[kept] = data->slots[i];
         if (data->pixels && kept != i)
-            memcpy(data->pixels + (size_t)kept * data->sample_bytes, data->pixels + (size_t)i * data->sample_bytes, data->sample_bytes);
+            memcpy(data->pixels + (size_t)kept * data->sample_bytes, data->pixels + (size_t)i * data->sample_bytes,
+                   data->sample_bytes);
         kept++;
     }
     data->info.count = kept;

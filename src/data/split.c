@@ -56,7 +56,8 @@ static mcl_status share_out(const mcl_dataset *data, const struct groups *groups
 
 /* Moves `wanted` samples of `from` to part `to`, drawn within each class: its samples are shuffled (stream of `purpose`,
  * t = class) and the first ones go. */
-static mcl_status draw(mcl_dataset *data, mcl_part from, int to, int32_t wanted, uint64_t seed, const char *purpose, mcl_error *error)
+static mcl_status draw(mcl_dataset *data, mcl_part from, int to, int32_t wanted, uint64_t seed, const char *purpose,
+                       mcl_error *error)
 {
     struct groups groups = {0};
     int32_t *shares = calloc((size_t)data->info.classes, sizeof *shares);
@@ -87,7 +88,8 @@ static mcl_status hold_out(mcl_dataset *data, mcl_part to, double fraction, cons
     if (fraction <= 0 || count_part(data, (int)to) > 0) return MCL_OK;
     if (wanted == 0) wanted = 1;
     if (wanted >= have)
-        return mcl__fail(error, MCL_ERROR_INVALID, "%s: %d pictures are too few to hold out a fraction of %g", data->path, have, fraction);
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s: %d pictures are too few to hold out a fraction of %g", data->path, have,
+                         fraction);
     return draw(data, MCL_PART_TRAIN, (int)to, wanted, options->seed, purpose, error);
 }
 

@@ -39,7 +39,8 @@ static void *stream_main(void *user)
     mcl__stream *stream = user;
     for (int i = 0; i < stream->batches; i++) {
         pthread_mutex_lock(&stream->lock);
-        while (stream->filled - stream->released == stream->depth && !stream->quit) pthread_cond_wait(&stream->changed, &stream->lock);
+        while (stream->filled - stream->released == stream->depth && !stream->quit)
+            pthread_cond_wait(&stream->changed, &stream->lock);
         bool quit = stream->quit;
         pthread_mutex_unlock(&stream->lock);
         if (quit) break;

@@ -19,7 +19,8 @@ static const mcl__yaml_node *get(const mcl__yaml *yaml, const char *key) { retur
 
 START_TEST(tree_and_positions)
 {
-    mcl__yaml *yaml = parse("# comment\nmodel:\n  layers:\n    - conv: {filters: 32, kernel: 5}\n    - pool\nname: \"x: y\"\nempty:\n");
+    mcl__yaml *yaml = parse("# comment\nmodel:\n  layers:\n    - conv: {filters: 32, kernel: 5}\n    - pool\n"
+                            "name: \"x: y\"\nempty:\n");
     const mcl__yaml_node *layers = mcl__yaml_find(get(yaml, "model"), "layers");
     ck_assert_int_eq(layers->count, 2);
     const mcl__yaml_node *conv = mcl__yaml_find(mcl__yaml_at(layers, 0), "conv"), *filters = mcl__yaml_find(conv, "filters");
@@ -167,7 +168,8 @@ START_TEST(set_by_path)
     ck_assert_int_eq(mcl__yaml_assign(yaml, "train.epochs=many", &error), MCL_OK);
     ck_assert_int_eq(mcl__yaml_int(mcl__yaml_find(get(yaml, "train"), "epochs"), 0, 100, &value, &error), MCL_ERROR_CONFIG);
     ck_assert_str_eq(error.text, "--set train.epochs: \"epochs\" must be a whole number from 0 to 100, not \"many\"");
-    static const char *const bad[] = {"train", "=3", "train.epochs.x=3", "layers.7=x", "layers.first=x", "train..x=1", "a=[1", "a=*x"};
+    static const char *const bad[] = {"train", "=3", "train.epochs.x=3", "layers.7=x", "layers.first=x", "train..x=1", "a=[1",
+                                      "a=*x"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         ck_assert_msg(mcl__yaml_assign(yaml, bad[i], NULL) == MCL_ERROR_CONFIG, "%s", bad[i]);
     mcl__yaml_destroy(yaml);
@@ -178,7 +180,8 @@ static bool same(const mcl__yaml_node *a, const mcl__yaml_node *b)
 {
     if (!a || !b) return a == b;
     if (a->kind != b->kind || a->count != b->count || !a->key != !b->key || (a->key && strcmp(a->key, b->key) != 0)) return false;
-    if (a->kind == MCL__YAML_SCALAR) return mcl__yaml_is_null(a) == mcl__yaml_is_null(b) && (mcl__yaml_is_null(a) || strcmp(a->text, b->text) == 0);
+    if (a->kind == MCL__YAML_SCALAR)
+        return mcl__yaml_is_null(a) == mcl__yaml_is_null(b) && (mcl__yaml_is_null(a) || strcmp(a->text, b->text) == 0);
     for (a = a->first, b = b->first; a && b; a = a->next, b = b->next)
         if (!same(a, b)) return false;
     return a == b;
@@ -186,8 +189,10 @@ static bool same(const mcl__yaml_node *a, const mcl__yaml_node *b)
 
 START_TEST(emit_round_trip)
 {
-    mcl__yaml *yaml = parse("a: 1\nb: {c: [1, 2, \"x, y\"], d: {}}\nlist:\n  - conv: {f: 3}\n    act: relu\n  - [[1, 2], [3]]\n  - pool\n"
-                            "  - []\nt: plain, with [odd] things\nm: |\n  two\n  lines\n\"odd: key\": '#no comment'\nn: ~\nq: \"true\"\n");
+    mcl__yaml *yaml = parse("a: 1\nb: {c: [1, 2, \"x, y\"], d: {}}\nlist:\n  - conv: {f: 3}\n"
+                            "    act: relu\n  - [[1, 2], [3]]\n  - pool\n"
+                            "  - []\nt: plain, with [odd] things\nm: |\n"
+                            "  two\n  lines\n\"odd: key\": '#no comment'\nn: ~\nq: \"true\"\n");
     ck_assert_int_eq(mcl__yaml_set_text(yaml, "made.text", "yes: \"quoted\"\n\ttab \\ end", NULL), MCL_OK);
     ck_assert_int_eq(mcl__yaml_set_text(yaml, "made.number", "12", NULL), MCL_OK);
     ck_assert_int_eq(mcl__yaml_set_text(yaml, "made.word", "relu", NULL), MCL_OK);

@@ -115,7 +115,8 @@ static inline void change_byte(const char *name, long at, int value)
 
 /* JPEG in memory, without subsampling and at full quality, so that pixels survive within a few levels. An orientation other
  * than 0 is put in as an EXIF block. */
-static inline uint8_t *make_jpeg(const uint8_t *pixels, int width, int height, int format, int sampling, int orientation, size_t *size)
+static inline uint8_t *make_jpeg(const uint8_t *pixels, int width, int height, int format, int sampling, int orientation,
+                                 size_t *size)
 {
     unsigned char *jpeg = NULL;
     unsigned long length = 0;
@@ -146,7 +147,8 @@ static inline void put_png(const char *name, const void *pixels, size_t bytes, i
                            const struct spng_plte *palette, const struct spng_trns *transparent)
 {
     spng_ctx *png = spng_ctx_new(SPNG_CTX_ENCODER);
-    struct spng_ihdr header = {.width = (uint32_t)width, .height = (uint32_t)height, .bit_depth = (uint8_t)depth, .color_type = (uint8_t)colour};
+    struct spng_ihdr header = {.width = (uint32_t)width, .height = (uint32_t)height, .bit_depth = (uint8_t)depth,
+                               .color_type = (uint8_t)colour};
     spng_set_option(png, SPNG_ENCODE_TO_BUFFER, 1);
     ck_assert_int_eq(spng_set_ihdr(png, &header), 0);
     if (palette) ck_assert_int_eq(spng_set_plte(png, (struct spng_plte *)palette), 0);
@@ -187,7 +189,8 @@ static inline void check_refused(const mcl_dataset_options *options, mcl_status 
     mcl_status status = mcl_dataset_open(folder, options, &data, &error);
     ck_assert_msg(status == expected, "%s: %s", mcl_status_name(status), error.text);
     ck_assert_ptr_null(data);
-    ck_assert_msg(strstr(error.text, first) && strstr(error.text, second), "\"%s\" lacks \"%s\" or \"%s\"", error.text, first, second);
+    ck_assert_msg(strstr(error.text, first) && strstr(error.text, second), "\"%s\" lacks \"%s\" or \"%s\"", error.text, first,
+                  second);
 }
 
 static inline int run_suite(TCase *cases, const char *name)

@@ -136,7 +136,8 @@ START_TEST(reads_cifar)
     put_cifar("test_batch.bin", 23, 4);
     mcl_dataset *data = open_folder(NULL);
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
-    ck_assert(info->format == MCL_DATA_CIFAR10 && info->count == 27 && info->height == 32 && info->width == 32 && info->channels == 3);
+    ck_assert(info->format == MCL_DATA_CIFAR10 && info->count == 27 && info->height == 32 && info->width == 32 &&
+              info->channels == 3);
     ck_assert(info->classes == 10 && info->part_count[MCL_PART_TRAIN] == 23 && info->part_count[MCL_PART_TEST] == 4);
     ck_assert_str_eq(mcl_dataset_class_name(data, 9), "truck");
     const uint8_t *pixels = mcl__dataset_pixels(data);

@@ -18,7 +18,8 @@ static void check_pixel(int index, int r, int g, int b, int tolerance)
 {
     const int expected[3] = {r, g, b};
     for (int c = 0; c < 3; c++)
-        ck_assert_msg(abs(out[index * 3 + c] - expected[c]) <= tolerance, "channel %d: %d, not %d", c, out[index * 3 + c], expected[c]);
+        ck_assert_msg(abs(out[index * 3 + c] - expected[c]) <= tolerance, "channel %d: %d, not %d", c, out[index * 3 + c],
+                      expected[c]);
 }
 
 /* Blocks of 8 x 8 in a picture of 16 x 16: red, green / blue, grey. */
@@ -202,7 +203,8 @@ static double filtered(const uint8_t *source, int height, int width, int C, int 
 }
 
 static const struct { int height, width, H, W; } scalings[] = {
-    {1, 1, 5, 7}, {7, 13, 3, 2}, {13, 7, 16, 16}, {30, 50, 28, 28}, {50, 30, 28, 28}, {64, 64, 64, 64}, {97, 101, 10, 33}, {3, 90, 8, 8}, {40, 20, 10, 40},
+    {1, 1, 5, 7}, {7, 13, 3, 2}, {13, 7, 16, 16}, {30, 50, 28, 28}, {50, 30, 28, 28}, {64, 64, 64, 64}, {97, 101, 10, 33},
+    {3, 90, 8, 8}, {40, 20, 10, 40},
 };
 
 START_TEST(scaling_follows_the_filter)

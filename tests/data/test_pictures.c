@@ -44,7 +44,8 @@ START_TEST(classes)
     put_file("LICENSE", "x", 1);
     mcl_dataset *data = open_folder(&small);
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
-    ck_assert(info->format == MCL_DATA_PICTURES && info->count == 15 && info->classes == 3 && info->part_count[MCL_PART_TRAIN] == 15);
+    ck_assert(info->format == MCL_DATA_PICTURES && info->count == 15 && info->classes == 3 &&
+              info->part_count[MCL_PART_TRAIN] == 15);
     ck_assert(info->height == 4 && info->width == 4 && info->channels == 1 && info->skipped == 0);
     ck_assert_str_eq(mcl_dataset_class_name(data, 1), "b");
     ck_assert_str_eq(mcl_dataset_file(data, 6), in_folder("b/0.png"));
@@ -70,7 +71,8 @@ START_TEST(parts)
     options.validation = options.test = 0.5; /* there are such parts, so nothing is drawn */
     mcl_dataset *data = open_folder(&options);
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
-    ck_assert(info->part_count[MCL_PART_TRAIN] == 15 && info->part_count[MCL_PART_VALIDATION] == 1 && info->part_count[MCL_PART_TEST] == 2);
+    ck_assert(info->part_count[MCL_PART_TRAIN] == 15 && info->part_count[MCL_PART_VALIDATION] == 1 &&
+              info->part_count[MCL_PART_TEST] == 2);
     int count;
     ck_assert_int_eq(mcl_dataset_label(data, mcl_dataset_part(data, MCL_PART_VALIDATION, &count)[0]), 1);
     ck_assert_int_eq(mcl_dataset_label(data, mcl_dataset_part(data, MCL_PART_TEST, &count)[1]), 2);
