@@ -54,11 +54,22 @@ static void append_epilogue(mcl__problem *problem, int which, mcl__shape out)
         test_problem_code(problem, epilogues[which][i], out.rank, out.d);
 }
 
-/* A problem of an operator that takes epilogues: all of them on the first row, one on each other row. */
+/* Each epilogue is a program of its own for a tile kernel, so conv2d alone gets most of them, on its first row. What the others
+ * get there: the plain one, the usual one, and one with each kind of operand. Other rows alternate between the first two. */
+static bool takes(mcl__op_kind op, int row, int epilogue)
+{
+    if (row > 0) return epilogue == row % 2;
+    switch (op) {
+    case MCL__OP_conv2d: return epilogue <= 10; /* the rest is among them */
+    case MCL__OP_conv2d_bwd_data: return epilogue <= 1 || epilogue == 4 || epilogue == 6;
+    default: return epilogue <= 1 || epilogue == 5;
+    }
+}
+
 static void emit_epilogues(conformance_cases *cases, const mcl__problem *plain, int row, mcl__shape out)
 {
     for (int i = 0; i < COUNT(epilogues); i++) {
-        if (row > 0 && i != (row % 2 ? 0 : row / 2 % 6)) continue;
+        if (!takes(plain->op, row, i)) continue;
         mcl__problem problem = *plain;
         append_epilogue(&problem, i, out);
         emit(cases, &problem);
