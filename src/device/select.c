@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 /* In the order of listing. A new backend is one line here. */
 static const mcl__backend *const backends[] = {
@@ -19,11 +20,20 @@ typedef struct catalogue {
     char *notes;
 } catalogue;
 
-static mcl_status catalogue_fill(catalogue *all, mcl_error *error)
+static const mcl__backend *backend_named(const char *name)
+{
+    for (size_t b = 0; b < BACKENDS; b++)
+        if (strcasecmp(backends[b]->name, name) == 0) return backends[b];
+    return NULL;
+}
+
+/* only: leave the other backends alone, so that a driver that crashes cannot keep anybody from the native device; NULL: all. */
+static mcl_status catalogue_fill(catalogue *all, const mcl__backend *only, mcl_error *error)
 {
     *all = (catalogue){0};
     for (size_t b = 0; b < BACKENDS; b++) {
         int before = all->count;
+        if (only && backends[b] != only) continue;
         MCL_TRY(backends[b]->list(&all->devices, &all->count, &all->notes, error));
         if (all->count == before) continue;
         const mcl__backend **grown = realloc(all->backend, (size_t)all->count * sizeof *grown);
@@ -48,7 +58,7 @@ mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, 
     *count = 0;
     if (notes) *notes = NULL;
     catalogue all;
-    mcl_status status = catalogue_fill(&all, error);
+    mcl_status status = catalogue_fill(&all, NULL, error);
     if (status == MCL_OK) {
         *devices = all.devices;
         *count = all.count;
@@ -251,10 +261,11 @@ mcl_status mcl_device_open(const char *selector, const mcl_device_options *optio
     const char *gemm = options->gemm ? options->gemm : "auto";
     if (strcmp(gemm, "auto") != 0 && strcmp(gemm, "clblast") != 0 && strcmp(gemm, "own") != 0)
         return mcl__fail(error, MCL_ERROR_INVALID, "gemm is \"%s\"; it may be auto, clblast or own", gemm);
+    const mcl__backend *only = backend_named(selector);
     for (size_t i = 0; i < BACKENDS; i++)
-        if (backends[i]->prepare) backends[i]->prepare(options);
+        if (backends[i]->prepare && (!only || backends[i] == only)) backends[i]->prepare(options);
     catalogue all;
-    mcl_status status = catalogue_fill(&all, error);
+    mcl_status status = catalogue_fill(&all, only, error);
     if (status == MCL_OK) status = open_picked(&all, selector, options, device, error);
     catalogue_free(&all);
     return status;
