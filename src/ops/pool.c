@@ -202,13 +202,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
     lower_lines(lowering, problem, 1);
 }
 
-/* The reference reads as well where C is odd. */
-static bool wide_applies(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    return mcl__on_opencl(problem, capabilities) && problem->in[0].d[3] % 2 == 0;
-}
-
-static const mcl__variant variants[] = {{"wide", wide_applies, lower_wide}, {"reference", NULL, lower_reference}, {0}};
+static const mcl__variant variants[] = {{"wide", mcl__on_opencl, lower_wide}, {"reference", NULL, lower_reference}, {0}};
 
 const mcl__op mcl__op_max_pool = {
     .name = "max_pool", .inputs = 1, .outputs = 2, .infer = infer_forward, .gradient = max_gradient, .flops = flops,
