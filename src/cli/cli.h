@@ -8,36 +8,52 @@
 
 enum { EXIT_USAGE = 2 }; /* usage and configuration errors; EXIT_FAILURE for everything else that fails */
 
-typedef struct mcl__subcommand {
-    const char *name, *usage, *summary;
-    const char *help;                /* the text after the options */
-    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
-} mcl__subcommand;
-
-/* One option: "--name VALUE", "--name=VALUE", or "--name" for a flag. */
+/* One option: "--name VALUE", "--name=VALUE", or "--name" for a flag. Parsing, --help and completion all read these tables. */
 typedef struct mcl__option {
     const char *name;      /* "device" */
     const char *value;     /* "D", what the help calls its value; NULL: a flag */
     const char *help;
+    const char *words;     /* what a shell offers as its value: words, FILES, FOLDERS or NETWORKS, separated by blanks */
     const char **text;     /* where the value goes; for flags `flag` is set */
     bool *flag;
     const char **list;     /* may be given again and again: values go here ... */
     int *count, limit;     /* ... and are counted */
 } mcl__option;
 
+typedef struct mcl__subcommand {
+    const char *name, *usage, *summary;
+    const mcl__option *options;      /* ends with an option without a name */
+    const char *operands;            /* what a shell offers as operands, as mcl__option.words; NULL: there are none */
+    const char *help;                /* the text after the options */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; returns the exit status */
+} mcl__subcommand;
+
 extern const mcl__subcommand *const mcl__subcommands[]; /* ends with NULL */
 
 /* Takes options out of argv; what is left are operands, *argc of them from argv[1]. `--help` prints and exits with 0; an unknown
  * option prints the nearest one and exits with 2. "--" ends options. */
-void mcl__options(const mcl__subcommand *command, const mcl__option *options, int *argc, char **argv);
+void mcl__options(const mcl__subcommand *command, int *argc, char **argv);
+/* The number in an option's value; one that is none, or outside [low, high], exits with 2. */
+int mcl__number(const mcl__subcommand *command, const char *option, const char *text, int low, int high);
 /* "monocle train: text" on stderr, and the hint to --help; returns EXIT_USAGE. */
 int mcl__usage_error(const mcl__subcommand *command, const char *format, ...) MCL_PRINTF(2, 3);
 /* Prints the error and returns the exit status that goes with it. */
 int mcl__report(const mcl_error *error);
+/* Writes out stdout; a status of success becomes a failure where not everything could be written. */
+int mcl__finish(int status);
 
-/* Opens the device (selector NULL: the configuration's or MONOCLE_DEVICE) and says on stderr which one and why, unless quiet. */
-mcl_status mcl__open_device(const char *selector, const mcl_device_options *options, bool quiet, mcl_device **device, mcl_error *error);
+/* What --device says in every subcommand that has it. */
+#define MCL__DEVICE_OPTION(target)                                                                                       \
+    {.name = "device", .value = "D", .help = "auto, native, gpu, cpu, PLATFORM:DEVICE, or part of a name",             \
+     .words = "auto native gpu cpu", .text = target}
+
+/* Opens the device that --device names (`given`), else MONOCLE_DEVICE, else the configuration (NULL: none), and says on stderr
+ * which one it is and why, unless quiet. */
+mcl_status mcl__open_device(const char *given, const mcl__config *config, bool quiet, mcl_device **device, mcl_error *error);
 
 /* The configuration of an existing run. */
 mcl_status mcl__run_config(const char *run, const char *const *sets, int count, mcl__config *config, mcl_error *error);
+/* Where decoded pictures are kept: beside the run, so that runs in one folder share them, and eval finds those of train.
+ * malloc'ed; NULL: no memory. */
+char *mcl__picture_cache_of(const char *run);
 #endif

@@ -7,10 +7,30 @@
 
 static int run_eval(int argc, char **argv);
 
+enum { MAX_SETS = 64 };
+
+static struct {
+    const char *device, *split, *sets[MAX_SETS];
+    int set_count;
+    bool json, quiet;
+} given = {.split = "test"};
+
+static const mcl__option options[] = {
+    MCL__DEVICE_OPTION(&given.device),
+    {.name = "split", .value = "PART", .help = "train, validation or test [test]", .words = "train validation test", .text = &given.split},
+    {.name = "set", .value = "KEY.PATH=VALUE", .help = "change a key of the run's configuration, such as data.path; may be repeated",
+     .list = given.sets, .count = &given.set_count, .limit = MAX_SETS},
+    {.name = "json", .help = "the result as JSON", .flag = &given.json},
+    {.name = "quiet", .help = "do not say which device", .flag = &given.quiet},
+    {0},
+};
+
 const mcl__subcommand mcl__subcommand_eval = {
     .name = "eval",
     .usage = "eval RUN [OPTION...]",
     .summary = "Evaluates a run: loss, top-1, top-5, precision, recall and F1 of each class, confusion matrix.",
+    .options = options,
+    .operands = "FOLDERS",
     .help = "RUN is a run's folder; its best weights are used, on the data that its configuration names.\n",
     .run = run_eval,
 };
@@ -62,7 +82,7 @@ static int name_width(const mcl_predictor *predictor, int classes)
 static void print_text(const mcl_predictor *predictor, const mcl_evaluation *e, const char *part)
 {
     int width = name_width(predictor, e->classes);
-    printf("%s part, %lld pictures: loss %.4f, top-1 %.2f %%, top-5 %.2f %%\n\n", part, (long long)e->samples, e->loss, 100 * e->top1,
+    printf("%s part, %lld picture%s: loss %.4f, top-1 %.2f %%, top-5 %.2f %%\n\n", part, (long long)e->samples, e->samples == 1 ? "" : "s", e->loss, 100 * e->top1,
            100 * e->top5);
     printf("%-*s  precision  recall      F1\n", width, "class");
     for (int c = 0; c < e->classes; c++)
@@ -80,22 +100,21 @@ static void print_text(const mcl_predictor *predictor, const mcl_evaluation *e, 
     }
 }
 
-static mcl_status evaluate(const char *run, const char *device_name, mcl_part part, bool json, bool quiet, mcl_error *error)
+static mcl_status evaluate(const char *run, mcl_part part, mcl_error *error)
 {
     mcl__config config;
-    MCL_TRY(mcl__run_config(run, NULL, 0, &config, error));
+    MCL_TRY(mcl__run_config(run, given.sets, given.set_count, &config, error));
     mcl_device *device = NULL;
     mcl_dataset *data = NULL;
     mcl_predictor *predictor = NULL;
     mcl_evaluation evaluation = {0};
     mcl_status status = MCL_OK;
-    mcl_device_options options = {.threads = config.threads, .gemm = config.gemm};
-    char *cache = mcl__text("%s/cache", run);
-    MCL_TRY_DONE(mcl__open_device(device_name, &options, quiet, &device, error));
-    MCL_TRY_DONE(mcl__config_open_data(&config, cache, &data, error));
+    char *cache = mcl__picture_cache_of(run);
+    MCL_TRY_DONE(mcl__open_device(given.device, &config, given.quiet, &device, error));
     MCL_TRY_DONE(mcl_predictor_open(device, NULL, run, config.train.batch, &predictor, error));
+    MCL_TRY_DONE(mcl__config_open_data(&config, cache, &data, error));
     MCL_TRY_DONE(mcl_predictor_evaluate(predictor, data, part, &evaluation, error));
-    if (json) status = print_json(predictor, &evaluation, part_names[part], error);
+    if (given.json) status = print_json(predictor, &evaluation, part_names[part], error);
     else print_text(predictor, &evaluation, part_names[part]);
 done:
     mcl_evaluation_free(&evaluation);
@@ -109,20 +128,11 @@ done:
 
 static int run_eval(int argc, char **argv)
 {
-    const char *device = NULL, *split = "test";
-    bool json = false, quiet = false;
-    const mcl__option options[] = {
-        {.name = "device", .value = "D", .help = "auto, native, gpu, cpu, PLATFORM:DEVICE, or part of a name", .text = &device},
-        {.name = "split", .value = "PART", .help = "train, validation or test [test]", .text = &split},
-        {.name = "json", .help = "the result as JSON", .flag = &json},
-        {.name = "quiet", .help = "do not say which device", .flag = &quiet},
-        {0},
-    };
-    mcl__options(&mcl__subcommand_eval, options, &argc, argv);
+    mcl__options(&mcl__subcommand_eval, &argc, argv);
     if (argc != 2) return mcl__usage_error(&mcl__subcommand_eval, "one run's folder, please");
     int part = 0;
-    while (part < MCL_PARTS && strcmp(part_names[part], split) != 0) part++;
-    if (part == MCL_PARTS) return mcl__usage_error(&mcl__subcommand_eval, "--split is train, validation or test, not \"%s\"", split);
+    while (part < MCL_PARTS && strcmp(part_names[part], given.split) != 0) part++;
+    if (part == MCL_PARTS) return mcl__usage_error(&mcl__subcommand_eval, "--split is train, validation or test, not \"%s\"", given.split);
     mcl_error error = {0};
-    return evaluate(argv[1], device, (mcl_part)part, json, quiet, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
+    return evaluate(argv[1], (mcl_part)part, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
 }

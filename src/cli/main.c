@@ -1,5 +1,6 @@
 /* The program `monocle`: finds the subcommand and hands over. */
 #include "cli/cli.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -33,27 +34,25 @@ static void log_to_stderr(mcl_log_level level, const char *message, void *user)
 int main(int argc, char **argv)
 {
     mcl_set_log(log_to_stderr, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a reader that went away, and a limit on the size of files, are errors of writing: */
+    signal(SIGXFSZ, SIG_IGN); /* they are told, and what is on disk stays whole */
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
         print_usage(stdout);
-        return EXIT_SUCCESS;
+        return mcl__finish(EXIT_SUCCESS);
     }
     const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1], *names[64];
     int count = 0;
     for (; mcl__subcommands[count]; count++) {
         names[count] = mcl__subcommands[count]->name;
-        if (strcmp(names[count], name) == 0) {
-            int status = mcl__subcommands[count]->run(argc - 1, argv + 1);
-            if (fflush(stdout) == 0) return status;
-            fprintf(stderr, "error: the output could not be written\n");
-            return EXIT_FAILURE;
-        }
+        if (strcmp(names[count], name) == 0) return mcl__finish(mcl__subcommands[count]->run(argc - 1, argv + 1));
     }
     const char *near = mcl__nearest(name, names, count);
-    fprintf(stderr, "monocle: there is no command \"%s\"%s%s%s; `monocle --help` lists them\n", name, near ? "; did you mean \"" : "",
-            near ? near : "", near ? "\"?" : "");
+    fprintf(stderr, "monocle: there is no command \"%s\"", name);
+    if (near) fprintf(stderr, "; did you mean \"%s\"?\n", near);
+    else fprintf(stderr, "; `monocle --help` lists those that there are\n");
     return EXIT_USAGE;
 }

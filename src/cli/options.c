@@ -1,14 +1,15 @@
 /* Options of the command line, errors and exit statuses. */
 #include "cli/cli.h"
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-static void print_help(const mcl__subcommand *command, const mcl__option *options)
+static void print_help(const mcl__subcommand *command)
 {
     printf("usage: monocle %s\n\n%s\n\n", command->usage, command->summary);
-    for (const mcl__option *option = options; option->name; option++) {
+    for (const mcl__option *option = command->options; option->name; option++) {
         int width = printf("  --%s%s%s", option->name, option->value ? " " : "", option->value ? option->value : "");
         printf("%*s%s\n", width < 28 ? 28 - width : 2, "", option->help);
     }
@@ -16,12 +17,12 @@ static void print_help(const mcl__subcommand *command, const mcl__option *option
     if (command->help) printf("\n%s", command->help);
 }
 
-static void unknown_option(const mcl__subcommand *command, const mcl__option *options, const char *argument, size_t length)
+static void unknown_option(const mcl__subcommand *command, const char *argument, size_t length)
 {
     const char *names[32];
     char word[64];
     int count = 0;
-    for (; options[count].name && count < 32; count++) names[count] = options[count].name;
+    for (; command->options[count].name && count < 32; count++) names[count] = command->options[count].name;
     snprintf(word, sizeof word, "%.*s", (int)length, argument + 2);
     const char *near = mcl__nearest(word, names, count);
     if (near) exit(mcl__usage_error(command, "unknown option --%s; did you mean --%s?", word, near));
@@ -39,11 +40,11 @@ static void take_value(const mcl__subcommand *command, const mcl__option *option
 }
 
 /* Handles argv[i], which begins with "--"; returns how many arguments it took. */
-static int take_option(const mcl__subcommand *command, const mcl__option *options, int argc, char **argv, int i)
+static int take_option(const mcl__subcommand *command, int argc, char **argv, int i)
 {
     const char *equals = strchr(argv[i], '=');
     size_t length = equals ? (size_t)(equals - argv[i]) - 2 : strlen(argv[i] + 2);
-    for (const mcl__option *option = options; option->name; option++) {
+    for (const mcl__option *option = command->options; option->name; option++) {
         if (strlen(option->name) != length || strncmp(option->name, argv[i] + 2, length) != 0) continue;
         if (!option->value) {
             if (equals) exit(mcl__usage_error(command, "--%s takes no value", option->name));
@@ -54,27 +55,37 @@ static int take_option(const mcl__subcommand *command, const mcl__option *option
         take_value(command, option, equals ? equals + 1 : argv[i + 1]);
         return equals ? 1 : 2;
     }
-    unknown_option(command, options, argv[i], length);
+    unknown_option(command, argv[i], length);
     return 1;
 }
 
-void mcl__options(const mcl__subcommand *command, const mcl__option *options, int *argc, char **argv)
+void mcl__options(const mcl__subcommand *command, int *argc, char **argv)
 {
     int operands = 1, i = 1;
     while (i < *argc) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            print_help(command, options);
-            exit(fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
+            print_help(command);
+            exit(mcl__finish(EXIT_SUCCESS));
         }
         if (strcmp(argv[i], "--") == 0) {
             for (i++; i < *argc; i++) argv[operands++] = argv[i];
             break;
         }
-        if (strncmp(argv[i], "--", 2) == 0) i += take_option(command, options, *argc, argv, i);
+        if (strncmp(argv[i], "--", 2) == 0) i += take_option(command, *argc, argv, i);
         else if (argv[i][0] == '-' && argv[i][1]) exit(mcl__usage_error(command, "unknown option %s", argv[i]));
         else argv[operands++] = argv[i++];
     }
     *argc = operands;
+}
+
+int mcl__number(const mcl__subcommand *command, const char *option, const char *text, int low, int high)
+{
+    char *end;
+    errno = 0;
+    long number = strtol(text, &end, 10);
+    if (end == text || *end || errno || number < low || number > high)
+        exit(mcl__usage_error(command, "--%s is a whole number from %d to %d, not \"%s\"", option, low, high, text));
+    return (int)number;
 }
 
 int mcl__usage_error(const mcl__subcommand *command, const char *format, ...)
@@ -83,7 +94,7 @@ int mcl__usage_error(const mcl__subcommand *command, const char *format, ...)
     va_start(arguments, format);
     fprintf(stderr, "monocle %s: ", command->name);
     vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\nusage: monocle %s\n", command->usage);
+    fprintf(stderr, "\nusage: monocle %s; `monocle %s --help` tells more\n", command->usage, command->name);
     va_end(arguments);
     return EXIT_USAGE;
 }
@@ -93,4 +104,12 @@ int mcl__report(const mcl_error *error)
     fprintf(stderr, "%serror: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", *error->text ? error->text : mcl_status_sentence(error->status));
     bool usage = error->status == MCL_ERROR_CONFIG || error->status == MCL_ERROR_INVALID || error->status == MCL_ERROR_SHAPE;
     return usage ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+int mcl__finish(int status)
+{
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "error: the output could not be written: %s\n", errno ? strerror(errno) : "input/output error");
+    return status == EXIT_SUCCESS ? EXIT_FAILURE : status;
 }

@@ -11,10 +11,27 @@
 
 static int run_predict(int argc, char **argv);
 
+static struct {
+    const char *device, *top;
+    bool json, csv, skip, quiet;
+} given = {.top = "1"};
+
+static const mcl__option options[] = {
+    MCL__DEVICE_OPTION(&given.device),
+    {.name = "top", .value = "K", .help = "so many classes a picture [1]", .text = &given.top},
+    {.name = "json", .help = "the result as JSON", .flag = &given.json},
+    {.name = "csv", .help = "the result as CSV: file, rank, class, probability", .flag = &given.csv},
+    {.name = "skip-unreadable", .help = "name pictures that cannot be read and go on, instead of stopping", .flag = &given.skip},
+    {.name = "quiet", .help = "do not say which device", .flag = &given.quiet},
+    {0},
+};
+
 const mcl__subcommand mcl__subcommand_predict = {
     .name = "predict",
     .usage = "predict RUN PICTURE|FOLDER... [OPTION...]",
     .summary = "Names the classes of pictures (JPEG, PNG), with probabilities.",
+    .options = options,
+    .operands = "FILES",
     .help = "RUN is a run's folder or a checkpoint. Of a folder every picture in it is taken, in the order of names.\n",
     .run = run_predict,
 };
@@ -58,11 +75,11 @@ static mcl_status add_folder(pictures *list, const char *folder, mcl_error *erro
     return status;
 }
 
-static mcl_status find_pictures(pictures *list, char **given, int count, mcl_error *error)
+static mcl_status find_pictures(pictures *list, char **operands, int count, mcl_error *error)
 {
     for (int i = 0; i < count; i++) {
-        if (mcl__folder_exists(given[i])) MCL_TRY(add_folder(list, given[i], error));
-        else MCL_TRY(add_picture(list, strdup(given[i]), error));
+        if (mcl__folder_exists(operands[i])) MCL_TRY(add_folder(list, operands[i], error));
+        else MCL_TRY(add_picture(list, strdup(operands[i]), error));
     }
     return MCL_OK;
 }
@@ -126,44 +143,67 @@ static void print_picture(const mcl_predictor *p, const char *path, const float 
     if (format == PLAIN) putchar('\n');
 }
 
+typedef struct batch {
+    int H, W, C;
+    mcl_resize resize;
+    uint8_t *pixels;
+    float *probabilities;
+    const char *path[BATCH];
+    int count;
+} batch;
+
+/* Reads the next pictures until the batch is full; *next goes on. What cannot be read is an error, or named and left out. */
+static mcl_status fill(batch *b, const pictures *list, size_t *next, mcl_error *error)
+{
+    size_t sample = (size_t)b->H * b->W * b->C;
+    for (b->count = 0; b->count < BATCH && *next < list->count; ++*next) {
+        mcl_error failure = {0};
+        const char *path = list->path[*next];
+        if (mcl_picture_read(path, b->H, b->W, b->C, b->resize, b->pixels + b->count * sample, &failure) == MCL_OK) {
+            b->path[b->count++] = path;
+        } else if (given.skip && failure.status != MCL_ERROR_MEMORY) {
+            fprintf(stderr, "warning: left out: %s\n", failure.text);
+        } else {
+            return mcl__fail(error, failure.status, "%s", failure.text);
+        }
+    }
+    return MCL_OK;
+}
+
 static mcl_status predict_all(mcl_predictor *p, const pictures *list, int top, output format, mcl_error *error)
 {
-    int H, W, C, classes = mcl_predictor_classes(p);
-    mcl_resize resize;
-    mcl_predictor_input(p, &H, &W, &C, &resize);
-    size_t sample = (size_t)H * W * C;
-    uint8_t *pixels = malloc(BATCH * sample);
-    float *probabilities = malloc(BATCH * sizeof *probabilities * classes);
+    int classes = mcl_predictor_classes(p);
+    batch b = {0};
+    mcl_predictor_input(p, &b.H, &b.W, &b.C, &b.resize);
+    b.pixels = malloc((size_t)BATCH * b.H * b.W * b.C);
+    b.probabilities = malloc(BATCH * sizeof *b.probabilities * classes);
     json_t *all = json_array();
-    mcl_status status = pixels && probabilities && all ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a batch");
+    mcl_status status = b.pixels && b.probabilities && all ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a batch");
     if (format == CSV) puts("file,rank,class,probability");
-    for (size_t first = 0; first < list->count && status == MCL_OK; first += BATCH) {
-        int n = list->count - first < BATCH ? (int)(list->count - first) : BATCH;
-        for (int i = 0; i < n && status == MCL_OK; i++)
-            status = mcl_picture_read(list->path[first + i], H, W, C, resize, pixels + i * sample, error);
-        if (status == MCL_OK) status = mcl_predictor_run(p, pixels, n, probabilities, error);
-        for (int i = 0; i < n && status == MCL_OK; i++)
-            print_picture(p, list->path[first + i], probabilities + (size_t)i * classes, top < classes ? top : classes, format, all);
+    for (size_t next = 0; next < list->count && status == MCL_OK;) {
+        status = fill(&b, list, &next, error);
+        if (status == MCL_OK) status = mcl_predictor_run(p, b.pixels, b.count, b.probabilities, error);
+        for (int i = 0; i < b.count && status == MCL_OK; i++)
+            print_picture(p, b.path[i], b.probabilities + (size_t)i * classes, top < classes ? top : classes, format, all);
     }
     if (format == JSON && status == MCL_OK) {
         json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(7));
         putchar('\n');
     }
     json_decref(all);
-    free(pixels);
-    free(probabilities);
+    free(b.pixels);
+    free(b.probabilities);
     return status;
 }
 
-static mcl_status predict(const char *run, char **given, int count, const char *device_name, int top, output format, mcl_error *error)
+static mcl_status predict(const char *run, char **operands, int count, int top, output format, mcl_error *error)
 {
     pictures list = {0};
     mcl_device *device = NULL;
     mcl_predictor *predictor = NULL;
     mcl_status status = MCL_OK;
-    mcl_device_options options = {0};
-    MCL_TRY_DONE(find_pictures(&list, given, count, error));
-    MCL_TRY_DONE(mcl__open_device(device_name, &options, true, &device, error));
+    MCL_TRY_DONE(find_pictures(&list, operands, count, error));
+    MCL_TRY_DONE(mcl__open_device(given.device, NULL, given.quiet, &device, error));
     MCL_TRY_DONE(mcl_predictor_open(device, NULL, run, BATCH, &predictor, error));
     status = predict_all(predictor, &list, top, format, error);
 done:
@@ -176,22 +216,12 @@ done:
 
 static int run_predict(int argc, char **argv)
 {
-    const char *device = NULL, *top_text = "1";
-    bool json = false, csv = false;
-    const mcl__option options[] = {
-        {.name = "device", .value = "D", .help = "auto, native, gpu, cpu, PLATFORM:DEVICE, or part of a name", .text = &device},
-        {.name = "top", .value = "K", .help = "so many classes a picture [1]", .text = &top_text},
-        {.name = "json", .help = "the result as JSON", .flag = &json},
-        {.name = "csv", .help = "the result as CSV: file, rank, class, probability", .flag = &csv},
-        {0},
-    };
-    mcl__options(&mcl__subcommand_predict, options, &argc, argv);
-    if (argc < 3) return mcl__usage_error(&mcl__subcommand_predict, "a run and at least one picture or folder, please");
-    if (json && csv) return mcl__usage_error(&mcl__subcommand_predict, "--json or --csv, not both");
-    char *end;
-    long top = strtol(top_text, &end, 10);
-    if (*end || top < 1 || top > MAX_TOP) return mcl__usage_error(&mcl__subcommand_predict, "--top is a number from 1 to %d", MAX_TOP);
+    const mcl__subcommand *self = &mcl__subcommand_predict;
+    mcl__options(self, &argc, argv);
+    if (argc < 3) return mcl__usage_error(self, "a run and at least one picture or folder, please");
+    if (given.json && given.csv) return mcl__usage_error(self, "--json or --csv, not both");
+    int top = mcl__number(self, "top", given.top, 1, MAX_TOP);
+    output format = given.json ? JSON : given.csv ? CSV : PLAIN;
     mcl_error error = {0};
-    mcl_status status = predict(argv[1], argv + 2, argc - 2, device, (int)top, json ? JSON : csv ? CSV : PLAIN, &error);
-    return status == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
+    return predict(argv[1], argv + 2, argc - 2, top, format, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
 }

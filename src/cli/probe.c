@@ -8,10 +8,18 @@
 
 static int run_probe(int argc, char **argv);
 
+static bool as_json;
+
+static const mcl__option options[] = {
+    {.name = "json", .help = "the result as JSON", .flag = &as_json},
+    {0},
+};
+
 const mcl__subcommand mcl__subcommand_probe = {
     .name = "probe",
     .usage = "probe [OPTION...]",
     .summary = "Lists every device: what it is, what it can do, and whether our kernels pass a self-test on it.",
+    .options = options,
     .help = "What is called tested was tried here with a small kernel, not taken from the driver's word.\n",
     .run = run_probe,
 };
@@ -44,9 +52,10 @@ static void print_sizes(const mcl_device_info *i)
 {
     printf("  compute       %u units", i->compute_units);
     if (i->clock_mhz) printf(" at %u MHz", i->clock_mhz);
-    printf("\n  memory        %.1f GiB, largest allocation %.1f GiB, local %.0f KiB%s\n", (double)i->memory / 0x1p30,
-           (double)i->max_allocation / 0x1p30, (double)i->local_memory / 1024, i->unified_memory ? ", shared with the host" : "");
-    if (i->max_work_group)
+    printf("\n  memory        %.1f GiB, largest allocation %.1f GiB", (double)i->memory / 0x1p30, (double)i->max_allocation / 0x1p30);
+    if (i->type != MCL_DEVICE_NATIVE) printf(", local %.0f KiB", (double)i->local_memory / 1024);
+    puts(i->unified_memory ? ", shared with the host" : "");
+    if (i->type != MCL_DEVICE_NATIVE)
         printf("  work-group    at most %llu; %llu x %llu x %llu\n", (unsigned long long)i->max_work_group,
                (unsigned long long)i->max_work_item[0], (unsigned long long)i->max_work_item[1], (unsigned long long)i->max_work_item[2]);
 }
@@ -70,14 +79,16 @@ static void print_device(const finding *f)
         printf("  self-test     not run: %s\n\n", f->open_error.text);
         return;
     }
-    printf("  fp16 %s; bf16 storage %s; fp64 %s (tested)\n", verdict(&f->probe.fp16), verdict(&f->probe.bf16_storage), verdict(&f->probe.fp64));
+    printf("  precision     fp16 %s; bf16 storage %s; fp64 %s (tested)\n", verdict(&f->probe.fp16), verdict(&f->probe.bf16_storage), verdict(&f->probe.fp64));
     print_sub_groups(f);
     if (*f->probe.extensions) printf("  extensions    %s\n", f->probe.extensions);
-    printf("  products      %s%s\n", f->probe.gemm ? "by the library" : "our own kernels: ", f->probe.gemm ? "" : f->probe.gemm_why_not);
+    if (f->probe.gemm) printf("  products      %s\n", i->type == MCL_DEVICE_NATIVE ? "OpenBLAS" : "CLBlast");
+    else printf("  products      our own kernels: %s\n", f->probe.gemm_why_not);
     for (int q = 0; q < f->probe.quirk_count; q++)
         printf("  quirk         %s: %s (%s)\n", f->probe.quirks[q].what, f->probe.quirks[q].instead, f->probe.quirks[q].source);
     if (f->probe_error.status != MCL_OK) printf("  self-test     not run: %s\n\n", f->probe_error.text);
     else if (f->test_error.status != MCL_OK) printf("  self-test     FAILED: %s\n\n", f->test_error.text);
+    else if (i->type == MCL_DEVICE_NATIVE) printf("  self-test     passed: a small network trains\n\n");
     else printf("  self-test     passed: kernels build, and training agrees with native to %.1e\n\n", f->difference);
 }
 
@@ -153,10 +164,8 @@ static mcl_status probe(bool json, mcl_error *error)
 
 static int run_probe(int argc, char **argv)
 {
-    bool json = false;
-    const mcl__option options[] = {{.name = "json", .help = "the result as JSON", .flag = &json}, {0}};
-    mcl__options(&mcl__subcommand_probe, options, &argc, argv);
+    mcl__options(&mcl__subcommand_probe, &argc, argv);
     if (argc > 1) return mcl__usage_error(&mcl__subcommand_probe, "no operands, please");
     mcl_error error = {0};
-    return probe(json, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
+    return probe(as_json, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
 }

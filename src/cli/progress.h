@@ -5,9 +5,12 @@
 
 typedef struct mcl__progress_bar {
     bool quiet, terminal;
-    double printed; /* seconds of the run at the last plain line */
+    bool drawn;     /* the cursor stands behind a bar */
+    double printed; /* seconds of the run at the last plain line; negative: none yet */
 } mcl__progress_bar;
 
 mcl__progress_bar mcl__progress_bar_begin(bool quiet);
 void mcl__progress_bar_event(const mcl_event *event, void *bar); /* an mcl_event_function */
+/* Leaves the line, so that other output begins on its own. */
+void mcl__progress_bar_end(mcl__progress_bar *bar);
 #endif
