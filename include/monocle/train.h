@@ -79,7 +79,8 @@ typedef struct mcl_event {
     mcl_metrics validation;     /* EPOCH, DONE (of the best); samples 0 where there is no validation part */
     mcl_metrics test;           /* DONE: of the best weights, where there is a test part */
     float learning_rate, gradient_norm;
-    double pictures_per_second, seconds, seconds_left;
+    double pictures_per_second, seconds_left; /* 0 until a second step is done: the first compiles kernels */
+    double seconds;
     bool best;                  /* EPOCH: this one is the best so far */
     const char *message;        /* WARNING, CHECKPOINT (the path) */
 } mcl_event;

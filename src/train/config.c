@@ -86,6 +86,15 @@ static mcl_status read_key(const struct key *key, const mcl__yaml_node *node, mc
     }
 }
 
+/* The shortest text that reads back as the same number: "0.1", not 0.100000001. */
+static void write_number(double value, bool single, char *text, size_t bytes)
+{
+    for (int digits = single ? 6 : 15;; digits++) {
+        snprintf(text, bytes, "%.*g", digits, value);
+        if (digits == (single ? 9 : 17) || (single ? strtof(text, NULL) == (float)value : strtod(text, NULL) == value)) return;
+    }
+}
+
 /* The text of a value as YAML. */
 static void write_value(const struct key *key, const mcl__config *config, char *text, size_t bytes)
 {
@@ -99,8 +108,8 @@ static void write_value(const struct key *key, const mcl__config *config, char *
     case BOOL: snprintf(text, bytes, "%s", *(const bool *)member ? "true" : "false"); break;
     case INT: snprintf(text, bytes, "%d", *(const int *)member); break;
     case LONG: snprintf(text, bytes, "%lld", (long long)*(const int64_t *)member); break;
-    case FLOAT: snprintf(text, bytes, "%.9g", (double)*(const float *)member); break;
-    case DOUBLE: snprintf(text, bytes, "%.17g", *(const double *)member); break;
+    case FLOAT: write_number((double)*(const float *)member, true, text, bytes); break;
+    case DOUBLE: write_number(*(const double *)member, false, text, bytes); break;
     case GEMMS: snprintf(text, bytes, "%s", *(const char *const *)member); break;
     default: snprintf(text, bytes, "%s", choices[key->kind][*(const int *)member]); break;
     }
@@ -135,11 +144,13 @@ static mcl_status check_sections(const mcl__yaml_node *root, mcl_error *error)
     return MCL_OK;
 }
 
-/* data.path is relative to the file that says so. */
+/* data.path is relative to the file that says so; from --set, to the working directory. */
 static mcl_status resolve_path(mcl__config *config, const char *file, mcl_error *error)
 {
     char full[PATH_MAX], *folder = NULL, *joined = NULL;
-    if (file && config->path[0] != '/') {
+    const mcl__yaml_node *node = mcl__yaml_find(mcl__yaml_find(mcl__yaml_root(config->yaml), "data"), "path");
+    bool in_file = file && !(node && strncmp(node->source, "--set", 5) == 0);
+    if (in_file && config->path[0] != '/') {
         if ((folder = strdup(file))) joined = mcl__text("%s/%s", dirname(folder), config->path);
     } else {
         joined = strdup(config->path);
@@ -200,7 +211,7 @@ mcl_status mcl__config_for_folder(const char *folder, const char *network, const
     *config = defaults();
     MCL_TRY(mcl__yaml_parse(text, sizeof text - 1, "defaults", &config->yaml, error));
     mcl_status status = mcl__yaml_set_text(config->yaml, "data.path", folder, error);
-    if (status == MCL_OK && network) status = mcl__yaml_set_text(config->yaml, "network", network, error);
+    if (status == MCL_OK && network) status = mcl__yaml_set(config->yaml, "network", network, error);
     if (status != MCL_OK) {
         mcl__config_free(config);
         return status;

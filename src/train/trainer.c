@@ -334,16 +334,22 @@ typedef struct loop {
     void *user;
     double began, shown;      /* of this session; of the last progress event */
     double seconds_before;    /* of earlier sessions */
-    int session_first;        /* step at which this session began */
+    double warm;              /* when the first step shown was done; kernels were compiled before, which is no measure of speed */
+    int session_first, warm_step; /* steps done when this session began, and at `warm` */
     double evaluating;        /* seconds that validation took, not counted as training speed */
 } loop;
 
 static mcl_event event_of(mcl_trainer *t, const loop *l, mcl_event_kind kind)
 {
-    double elapsed = mcl__now() - l->began, training = elapsed - l->evaluating;
+    double elapsed = mcl__now() - l->began, measured = elapsed;
     int steps = t->options.epochs * t->steps_per_epoch, done = t->progress.step - l->session_first;
+    if (l->warm_step && (kind == MCL_EVENT_PROGRESS || t->progress.step > l->warm_step)) {
+        measured -= l->warm - l->began;
+        done = t->progress.step - l->warm_step;
+    }
+    double training = measured - l->evaluating;
     if (t->options.max_steps && t->options.max_steps < steps) steps = t->options.max_steps;
-    double per_step = done ? elapsed / done : 0;
+    double per_step = done ? measured / done : 0;
     return (mcl_event){
         .kind = kind,
         .epoch = t->progress.epoch + 1,
@@ -478,6 +484,10 @@ static mcl_status show(mcl_trainer *t, loop *l, mcl_error *error)
 {
     MCL_TRY(drain(t, error));
     l->shown = mcl__now();
+    if (!l->warm_step) {
+        l->warm_step = t->progress.step;
+        l->warm = l->shown;
+    }
     mcl_event event = event_of(t, l, MCL_EVENT_PROGRESS);
     if (l->function) l->function(&event, l->user);
     return MCL_OK;
