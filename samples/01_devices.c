@@ -39,9 +39,10 @@ static mcl_status there_and_back(mcl_device *device)
     if (status == MCL_OK) status = mcl_buffer_write(buffer, 0, sizeof sent, sent);
     if (status == MCL_OK) status = mcl_buffer_read(buffer, 0, sizeof received, received);
     mcl_buffer_destroy(buffer); /* NULL does nothing */
-    if (status == MCL_OK)
-        printf("1000 numbers went there and back %s\n", memcmp(sent, received, sizeof sent) ? "and came back changed" : "unchanged");
-    return status;
+    if (status != MCL_OK) return status;
+    bool same = memcmp(sent, received, sizeof sent) == 0;
+    printf("1000 numbers went there and came back %s\n", same ? "unchanged" : "with errors");
+    return same ? MCL_OK : MCL_ERROR_DEVICE;
 }
 
 int main(int argc, char **argv)

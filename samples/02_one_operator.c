@@ -88,8 +88,8 @@ int main(int argc, char **argv)
         if (make(device, counts[i], values[i], &buffer[i]) != MCL_OK) goto device_failed;
 
     /* Arrays are views: a buffer and a shape. They own nothing. */
-    mcl_array ax = {buffer[X], 0, 4, {1, H, W, C}}, ay = {buffer[Y], 0, 4, {1, H, W, K}}, aw = {buffer[WEIGHTS], 0, 4, {R, R, C, K}};
-    mcl_array adx = ax, ady = ay, adw = aw;
+    mcl_array ax = {buffer[X], 0, 4, {1, H, W, C}}, adx = ax, ay = {buffer[Y], 0, 4, {1, H, W, K}}, ady = ay;
+    mcl_array aw = {buffer[WEIGHTS], 0, 4, {R, R, C, K}}, adw = aw;
     adx.buffer = buffer[DX], ady.buffer = buffer[DY], adw.buffer = buffer[DW];
     mcl_conv2d_options options = {.padding = 1};
     if (mcl_conv2d_forward(ax, aw, NULL, &options, ay, &error) != MCL_OK) goto failed;

@@ -1,6 +1,6 @@
 /* A network built in C, trained on pictures of clothes in the IDX format (the ones in samples/data, unless told otherwise).
  *   03_network_from_c [DEVICE [DATA [STEPS [RUN]]]]
- * With STEPS it is a short look: so many steps on as many pictures; 0 trains in full. RUN is a folder for checkpoints and the log. */
+ * With STEPS it is a short look: so many steps, on a few pictures; 0 trains in full. RUN is a folder for checkpoints and log. */
 #include <monocle/monocle.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,8 +36,8 @@ static void on_event(const mcl_event *event, void *user)
     switch (event->kind) {
     case MCL_EVENT_EPOCH:
         printf("epoch %d: loss %.4f, accuracy %.2f %%; validation %.2f %%%s; %.0f pictures a second\n", event->epoch,
-               event->train.loss, 100 * event->train.accuracy, 100 * event->validation.accuracy, event->best ? ", the best so far" : "",
-               event->pictures_per_second);
+               event->train.loss, 100 * event->train.accuracy, 100 * event->validation.accuracy,
+               event->best ? ", the best so far" : "", event->pictures_per_second);
         break;
     case MCL_EVENT_WARNING: printf("warning: %s\n", event->message); break;
     case MCL_EVENT_DONE:

@@ -76,7 +76,8 @@ int main(int argc, char **argv)
     mcl_dataset_options part = {.validation = 0.1, .seed = 1, .limit = argc > 4 ? atoi(argv[4]) : 0};
     if (mcl_dataset_open(path, &part, &data, &error) != MCL_OK) goto done;
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
-    if (mcl_network_by_name("lenet", info->height, info->width, info->channels, info->classes, &network, &error) != MCL_OK) goto done;
+    mcl_status status = mcl_network_by_name("lenet", info->height, info->width, info->channels, info->classes, &network, &error);
+    if (status != MCL_OK) goto done;
 
     mcl_train_options options = mcl_train_defaults();
     options.epochs = argc > 3 ? atoi(argv[3]) : 3;
