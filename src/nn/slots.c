@@ -82,34 +82,41 @@ int mcl__slot_file_shape(const mcl__slot *slot, int shape[4])
     return slot->shape.rank;
 }
 
-/* Where row `row` of a vector or of a dense weight, in (H,W,C) order here, stands in a file: in (C,H,W) order. */
-static size_t file_row(const mcl__slot *slot, size_t row)
+/* Logical tensors are rows by K: element k of row r stands at k * rows + file_row(r) in a file, where rows that run over
+ * (pixels, C) here run over (C, pixels). A vector has K = 1. */
+typedef struct order { size_t rows, K, pixels, C; } order;
+
+static order order_of(const mcl__slot *slot)
 {
-    size_t H = (size_t)slot->flatten_h, W = (size_t)slot->flatten_w, C = (size_t)slot->flatten_c;
-    return H == 0 ? row : (row % C) * H * W + row / C;
+    size_t K = slot->shape.rank == 1 ? 1 : (size_t)mcl__shape_channels(slot->shape);
+    order o = {.rows = (size_t)mcl__shape_elements(slot->shape) / K, .K = K, .pixels = 1, .C = 1};
+    if (slot->shape.rank == 4) {
+        o.C = (size_t)slot->shape.d[2];
+        o.pixels = o.rows / o.C;
+    } else if (slot->flatten_h > 0) {
+        o.C = (size_t)slot->flatten_c;
+        o.pixels = (size_t)slot->flatten_h * (size_t)slot->flatten_w;
+    }
+    return o;
 }
 
-/* The file's index of each logical element, in order: the mapping, once, for both directions. */
-static size_t file_index(const mcl__slot *slot, size_t logical)
+static size_t file_row(const order *o, size_t row)
 {
-    const int *d = slot->shape.d;
-    if (slot->shape.rank == 1) return file_row(slot, logical);
-    size_t K = (size_t)mcl__shape_channels(slot->shape), k = logical % K, row = logical / K;
-    if (slot->shape.rank == 2) return k * (size_t)d[0] + file_row(slot, row);
-    size_t C = (size_t)d[2], pixels = (size_t)d[0] * (size_t)d[1];
-    return (k * C + row % C) * pixels + row / C;
+    return o->C == 1 ? row : row % o->C * o->pixels + row / o->C;
 }
 
 void mcl__slot_to_file(const mcl__slot *slot, const float *logical, float *file)
 {
-    size_t count = (size_t)mcl__shape_elements(slot->shape);
-    for (size_t i = 0; i < count; i++) file[file_index(slot, i)] = logical[i];
+    order o = order_of(slot);
+    for (size_t row = 0; row < o.rows; row++)
+        for (size_t k = 0, at = file_row(&o, row); k < o.K; k++) file[k * o.rows + at] = logical[row * o.K + k];
 }
 
 void mcl__slot_from_file(const mcl__slot *slot, const float *file, float *logical)
 {
-    size_t count = (size_t)mcl__shape_elements(slot->shape);
-    for (size_t i = 0; i < count; i++) logical[i] = file[file_index(slot, i)];
+    order o = order_of(slot);
+    for (size_t row = 0; row < o.rows; row++)
+        for (size_t k = 0, at = file_row(&o, row); k < o.K; k++) logical[row * o.K + k] = file[k * o.rows + at];
 }
 
 /* Uniform in +-1/sqrt(fan in), as PyTorch's convolutions and linear layers start (He et al. 2015 with a = sqrt(5)). */
