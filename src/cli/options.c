@@ -101,7 +101,8 @@ int mcl__usage_error(const mcl__subcommand *command, const char *format, ...)
 
 int mcl__report(const mcl_error *error)
 {
-    fprintf(stderr, "%serror: %s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", *error->text ? error->text : mcl_status_sentence(error->status));
+    const char *prefix = error->status == MCL_ERROR_INTERRUPTED ? "" : "error: ";
+    fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", prefix, *error->text ? error->text : mcl_status_sentence(error->status));
     bool usage = error->status == MCL_ERROR_CONFIG || error->status == MCL_ERROR_INVALID || error->status == MCL_ERROR_SHAPE;
     return usage ? EXIT_USAGE : EXIT_FAILURE;
 }

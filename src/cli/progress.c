@@ -36,7 +36,7 @@ static const char *duration(double seconds, char text[32])
 static int metrics_text(const mcl_event *e, char text[MAX_LINE])
 {
     char left[32];
-    int length = snprintf(text, MAX_LINE, "  loss %.4f  accuracy %.2f %%", e->train.loss, 100 * e->train.accuracy);
+    int length = snprintf(text, MAX_LINE, "  loss %.4f  %.2f %%", e->train.loss, 100 * e->train.accuracy);
     if (e->pictures_per_second > 0)
         length += snprintf(text + length, MAX_LINE - (size_t)length, "  %.0f pictures/s  %s left", e->pictures_per_second,
                            duration(e->seconds_left, left));
@@ -67,13 +67,17 @@ static void plain_line(const mcl_event *e)
     fprintf(stderr, "Epoch %d/%d  step %d/%d%s\n", e->epoch, e->epochs, e->epoch_step, e->epoch_steps, metrics);
 }
 
-static void epoch_line(const mcl_event *e)
+/* The speed is left out where a terminal has no room for it. */
+static void epoch_line(const mcl_event *e, bool terminal)
 {
-    char spent[32];
-    fprintf(stderr, "Epoch %d/%d  loss %.4f  accuracy %.2f %%", e->epoch, e->epochs, e->train.loss, 100 * e->train.accuracy);
-    if (e->validation.samples) fprintf(stderr, "  validation %.4f  %.2f %%", e->validation.loss, 100 * e->validation.accuracy);
-    if (e->pictures_per_second > 0) fprintf(stderr, "  %.0f pictures/s", e->pictures_per_second);
-    fprintf(stderr, "  %s%s\n", duration(e->seconds, spent), e->best ? "  best" : "");
+    char metrics[128], validation[64] = "", speed[64] = "", end[64], spent[32];
+    int length = snprintf(metrics, sizeof metrics, "Epoch %d/%d  loss %.4f  %.2f %%", e->epoch, e->epochs, e->train.loss, 100 * e->train.accuracy);
+    if (e->validation.samples)
+        length += snprintf(validation, sizeof validation, "  validation %.4f  %.2f %%", e->validation.loss, 100 * e->validation.accuracy);
+    length += snprintf(end, sizeof end, "  %s%s", duration(e->seconds, spent), e->best ? "  best" : "");
+    length += snprintf(speed, sizeof speed, "  %.0f pictures/s", e->pictures_per_second);
+    bool room = e->pictures_per_second > 0 && (!terminal || length <= columns());
+    fprintf(stderr, "%s%s%s%s\n", metrics, validation, room ? speed : "", end);
 }
 
 static void clear(mcl__progress_bar *bar)
@@ -93,6 +97,15 @@ static void show_step(mcl__progress_bar *bar, const mcl_event *event)
     }
 }
 
+void mcl__progress_bar_note(mcl__progress_bar *bar, const char *text)
+{
+    if (bar->quiet) return;
+    clear(bar);
+    if (bar->terminal) fprintf(stderr, "%.*s", columns(), text);
+    else fprintf(stderr, "%s\n", text);
+    bar->drawn = bar->terminal;
+}
+
 void mcl__progress_bar_event(const mcl_event *event, void *user)
 {
     mcl__progress_bar *bar = user;
@@ -104,7 +117,7 @@ void mcl__progress_bar_event(const mcl_event *event, void *user)
     if (event->kind == MCL_EVENT_PROGRESS) show_step(bar, event);
     if (event->kind != MCL_EVENT_EPOCH) return;
     clear(bar);
-    epoch_line(event);
+    epoch_line(event, bar->terminal);
 }
 
 void mcl__progress_bar_end(mcl__progress_bar *bar)

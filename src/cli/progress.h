@@ -10,6 +10,8 @@ typedef struct mcl__progress_bar {
 } mcl__progress_bar;
 
 mcl__progress_bar mcl__progress_bar_begin(bool quiet);
+/* A line that stands until the first step is shown. */
+void mcl__progress_bar_note(mcl__progress_bar *bar, const char *text);
 void mcl__progress_bar_event(const mcl_event *event, void *bar); /* an mcl_event_function */
 /* Leaves the line, so that other output begins on its own. */
 void mcl__progress_bar_end(mcl__progress_bar *bar);

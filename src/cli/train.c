@@ -127,18 +127,18 @@ static void on_event(const mcl_event *event, void *user)
 }
 
 /* Trains, with Ctrl-C ending it after a step. */
-static mcl_status run_trainer(mcl_trainer *trainer, const char *run, mcl_error *error)
+static mcl_status run_trainer(mcl_trainer *trainer, mcl__progress_bar *bar, const char *run, mcl_error *error)
 {
-    mcl__progress_bar bar = mcl__progress_bar_begin(given.quiet);
     interrupted_trainer = trainer;
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
-    mcl_status status = mcl_trainer_run(trainer, on_event, &bar, error);
+    mcl_status status = mcl_trainer_run(trainer, on_event, bar, error);
     interrupted_trainer = NULL;
-    mcl__progress_bar_end(&bar);
-    fflush(stdout);
+    mcl__progress_bar_end(bar);
     if (!given.quiet && status == MCL_OK) fprintf(stderr, "Next: monocle eval %s\n      monocle predict %s PICTURE\n", run, run);
-    if (!given.quiet && status == MCL_ERROR_INTERRUPTED) fprintf(stderr, "To go on: monocle train --run %s --resume\n", run);
+    size_t used = strlen(error->text);
+    if (status == MCL_ERROR_INTERRUPTED)
+        snprintf(error->text + used, sizeof error->text - used, "; go on with: monocle train --run %s --resume", run);
     return status;
 }
 
@@ -146,6 +146,9 @@ static mcl_status train(mcl_device *device, const mcl_network *network, mcl_data
                         mcl_error *error)
 {
     mcl_trainer *trainer;
+    mcl__progress_bar bar = mcl__progress_bar_begin(given.quiet);
+    if (mcl_device_get_info(device)->type != MCL_DEVICE_NATIVE)
+        mcl__progress_bar_note(&bar, "Preparing kernels (compiled the first time, then kept) ...");
     MCL_TRY(mcl_trainer_create(device, network, data, train_options, &trainer, error));
     mcl_status status = MCL_OK;
     if (given.explain) {
@@ -158,7 +161,7 @@ static mcl_status train(mcl_device *device, const mcl_network *network, mcl_data
         status = path ? mcl__file_write(path, train_options->description, strlen(train_options->description), error)
                       : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
         free(path);
-        if (status == MCL_OK) status = run_trainer(trainer, train_options->run, error);
+        if (status == MCL_OK) status = run_trainer(trainer, &bar, train_options->run, error);
     }
     mcl_trainer_destroy(trainer);
     return status;

@@ -310,11 +310,14 @@ mcl_status mcl__config_open_data(const mcl__config *config, const char *cache_fo
     return status;
 }
 
-mcl_status mcl__config_network(const mcl__config *config, const mcl_dataset *data, mcl_network **network, mcl_error *error)
+mcl_status mcl__config_network(mcl__config *config, const mcl_dataset *data, mcl_network **network, mcl_error *error)
 {
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
     int H = info->height, W = info->width, C = info->channels, classes = info->classes;
     const mcl__yaml_node *node = mcl__yaml_find(mcl__yaml_root(config->yaml), "network");
-    if (node) return mcl__network_from_yaml(node, H, W, C, classes, network, error);
-    return mcl_network_by_name(H * W <= 32 * 32 && C == 1 ? "lenet" : "resnet20", H, W, C, classes, network, error);
+    if (!node) {
+        MCL_TRY(mcl__config_set(config, "network", H * W <= 32 * 32 && C == 1 ? "lenet" : "resnet20", error));
+        node = mcl__yaml_find(mcl__yaml_root(config->yaml), "network");
+    }
+    return mcl__network_from_yaml(node, H, W, C, classes, network, error);
 }

@@ -31,5 +31,6 @@ char *mcl__config_resolved(const mcl__config *config);
 char *mcl__config_template(void);
 
 mcl_status mcl__config_open_data(const mcl__config *config, const char *cache_folder, mcl_dataset **data, mcl_error *error);
-mcl_status mcl__config_network(const mcl__config *config, const mcl_dataset *data, mcl_network **network, mcl_error *error);
+/* Where the configuration names no network, the pictures decide, and the configuration is told. */
+mcl_status mcl__config_network(mcl__config *config, const mcl_dataset *data, mcl_network **network, mcl_error *error);
 #endif
