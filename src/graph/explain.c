@@ -94,23 +94,55 @@ static const char *library(const mcl__plan *plan)
     return plan->device->info.type == MCL_DEVICE_NATIVE ? "CBLAS" : "CLBlast";
 }
 
-static void print_node(FILE *file, const mcl__plan *plan, int n)
+/* Widths of the columns of text. */
+typedef struct widths { int node, op, shape, variant; } widths;
+
+static const char *variant_name(const mcl__plan *plan, int n)
+{
+    return plan->lowered[n].variant ? plan->lowered[n].variant->name : "view";
+}
+
+static void widen(int *width, const char *text)
+{
+    if ((int)strlen(text) > *width) *width = (int)strlen(text);
+}
+
+static widths measure(const mcl__plan *plan)
+{
+    widths w = {4, 8, 6, 7};
+    char shape[64], op[96];
+    for (int n = 0; n < plan->graph->nodes; n++) {
+        const mcl__node *node = &plan->graph->node[n];
+        operator_text(node, op, sizeof op);
+        widen(&w.node, node->name);
+        widen(&w.op, op);
+        widen(&w.shape, mcl__shape_text(plan->graph->tensor[node->out[0]].shape, shape));
+        widen(&w.variant, variant_name(plan, n));
+    }
+    return w;
+}
+
+static void print_node(FILE *file, const mcl__plan *plan, int n, widths w)
 {
     const mcl__graph *graph = plan->graph;
     const mcl__node *node = &graph->node[n];
     const mcl__lowered *lowered = &plan->lowered[n];
-    char shape[64], op[96];
+    char shape[64], op[96], launches[16] = "-", work[32] = "-", bytes[32] = "-";
     operator_text(node, op, sizeof op);
-    fprintf(file, "%-28s %-40s %-20s %-12s %3zu %12.1f %12.2f", node->name, op,
-            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), lowered->variant ? lowered->variant->name : "view",
-            plan->span[n].count, (double)touched(plan, n) / 1024.0, flops(graph, node) / 1e6);
+    if (lowered->variant) { /* a view neither moves nor computes anything */
+        snprintf(launches, sizeof launches, "%zu", plan->span[n].count);
+        snprintf(bytes, sizeof bytes, "%.1f", (double)touched(plan, n) / 1024.0);
+        snprintf(work, sizeof work, "%.2f", flops(graph, node) / 1e6);
+    }
+    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s", w.node, node->name, w.op, op, w.shape,
+            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), w.variant, variant_name(plan, n), launches, bytes, work);
     for (int c = 0; c < lowered->commands; c++) {
         const mcl__gemm *gemm = &lowered->command[c].gemm;
         if (lowered->command[c].kind == MCL__COMMAND_GEMM)
             fprintf(file, "  %s %d x %d x %d", library(plan), gemm->M, gemm->N, gemm->K);
     }
     for (int d = 0; d < lowered->deriveds; d++)
-        fprintf(file, "  %s%s", lowered->derived[d].form, plan->form[plan->node_form[n][d]].maker == n ? "" : " (shared)");
+        fprintf(file, "  weights as %s%s", lowered->derived[d].form, plan->form[plan->node_form[n][d]].maker == n ? "" : " (shared)");
     fputc('\n', file);
 }
 
@@ -124,11 +156,13 @@ static void print_totals(FILE *file, const mcl__plan *plan)
     if (s->products > 0) fprintf(file, "%d products served by %s\n", s->products, library(plan));
     else fprintf(file, "no product goes to a library\n");
     fprintf(file, "%.3f GFLOP a replay\n", s->flops / 1e9);
-    fprintf(file, "memory: %.2f MiB placed (%.2f MiB if nothing were shared), %.2f MiB derived parameters, %.2f MiB model, %.2f MiB data\n",
+    fprintf(file, "memory: %.2f MiB activations and workspaces (%.2f MiB if nothing were shared), %.2f MiB derived weights, "
+                  "%.2f MiB model, %.2f MiB data\n",
             (double)s->planned_bytes / MiB, (double)s->sum_bytes / MiB, (double)s->derived_bytes / MiB,
             (double)s->model_bytes / MiB, (double)s->data_bytes / MiB);
-    fprintf(file, "a batch of %d needs %.2f MiB at its peak\n", mcl__plan_batch(plan->graph),
-            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB);
+    int batch = mcl__plan_batch(plan->graph);
+    fprintf(file, "a batch of %d needs %.2f MiB at its peak; each picture more or less, about %.2f MiB\n", batch,
+            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB, (double)s->planned_bytes / MiB / batch);
 }
 
 char *mcl__plan_explain(const mcl__plan *plan)
@@ -139,11 +173,13 @@ char *mcl__plan_explain(const mcl__plan *plan)
     size_t length;
     FILE *file = open_memstream(&text, &length);
     if (!file) return NULL;
-    fprintf(file, "%-28s %-40s %-20s %-12s %3s %12s %12s\n", "node", "operator", "output", "variant", "n", "KiB", "MFLOP");
+    widths w = measure(plan);
+    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s  %s\n", w.node, "node", w.op, "operator", w.shape, "output", w.variant, "variant",
+            "launches", "KiB", "MFLOP", "products (M x N x K), derived weights");
     for (int n = 0; n < plan->graph->nodes; n++) {
         mcl__segment segment = plan->graph->node[n].segment;
         if (n == 0 || plan->graph->node[n - 1].segment != segment) fprintf(file, "-- %s\n", segments[segment]);
-        print_node(file, plan, n);
+        print_node(file, plan, n, w);
     }
     print_totals(file, plan);
     bool fine = !ferror(file);
