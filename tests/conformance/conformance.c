@@ -191,7 +191,7 @@ static bool has_oracle(const mcl__problem *problem)
 }
 
 /* What must be there for an operator whatever the devices; false when its problems cannot run. */
-static bool check_operator(const mcl__op *op, conformance_cases cases, totals *all)
+static bool check_operator(const settings *s, const mcl__op *op, conformance_cases cases, totals *all)
 {
     int failures = all->failures;
     if (cases.count == 0) return fail(all, "%s has no problems in the table", op->name), false;
@@ -199,7 +199,7 @@ static bool check_operator(const mcl__op *op, conformance_cases cases, totals *a
     if (!has_oracle(&cases.at[0].problem)) fail(all, "%s has no oracle", op->name);
     const mcl__variant *variant = op->variants, *last = NULL;
     for (; variant && variant->name; last = variant++)
-        if (!exercised(variant, cases)) fail(all, "%s: no problem exercises %s", op->name, variant->name);
+        if (!s->small && !exercised(variant, cases)) fail(all, "%s: no problem exercises %s", op->name, variant->name);
     if (!last || strcmp(last->name, "reference") || last->applicable) fail(all, "%s: the last variant is not a reference", op->name);
     return all->failures == failures;
 }
@@ -249,6 +249,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
     bench b = {.pass = p, .kernels = kernels};
     /* Saving a program makes PoCL compile every kernel of it once more, and it keeps a cache of its own. */
     mcl_device_options options = {.gemm = p->gemm, .no_cache = true};
+    if (s->small && p->as_gpu) options.gemm = "own"; /* CLBlast takes an interpreter minutes */
     if (!choose_device(s, p, selector)) return false;
     if (mcl_device_open(selector, &options, &b.device, &error) != MCL_OK) {
         printf("SKIP  %s: %s\n", p->name, error.text);
@@ -261,7 +262,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
         const mcl__op *op = mcl__op_get((mcl__op_kind)kind);
         if (op->view || (s->op && strcmp(s->op, op->name))) continue;
         conformance_cases cases = conformance_cases_of((mcl__op_kind)kind, s->small);
-        bool sound = check_operator(op, cases, all);
+        bool sound = check_operator(s, op, cases, all);
         for (const mcl__variant *v = op->variants; sound && v->name; v++)
             if (!s->variant || !strcmp(s->variant, v->name)) run_variant(&b, s, (mcl__op_kind)kind, v, cases, all);
         free(cases.at);

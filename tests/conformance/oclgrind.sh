@@ -1,0 +1,25 @@
+#!/bin/sh
+# Every kernel under the OpenCL interpreter oclgrind, on small problems: invalid accesses, data races, uninitialised reads,
+# misuse of the API. oclgrind.sh BUILD [OPERATOR...]; fails when anything was reported.
+set -eu
+build=$(cd "$1" && pwd)
+shift
+program=$build/tests/conformance/conformance
+logs=$build/oclgrind
+mkdir -p "$logs"
+rm -f "$logs"/*.log "$logs"/*.failed
+XDG_CACHE_HOME=$logs/cache
+export XDG_CACHE_HOME
+
+[ $# -gt 0 ] || set -- $("$program" --list | grep ' ' | cut -d: -f1) # a view has no variants, and no space in its line
+
+# Without -cl-opt-disable, oclgrind aborts on --uninitialized. Its exit status is the program's; its findings are the log.
+printf '%s\n' "$@" | xargs -P 2 -I OP sh -c '
+  oclgrind --build-options -cl-opt-disable --data-races --uninitialized --check-api --log "$2/OP.log" \
+    "$1" --device opencl --small --op OP >"$2/OP.out" 2>&1 || touch "$2/OP.failed"
+  [ ! -s "$2/OP.log" ] || touch "$2/OP.failed"
+  if [ -e "$2/OP.failed" ]; then cat "$2/OP.out"; head -40 "$2/OP.log"; else echo "ok    OP"; fi' sh "$program" "$logs"
+
+for failed in "$logs"/*.failed; do
+  [ ! -e "$failed" ] || exit 1
+done
