@@ -1,6 +1,7 @@
 /* Networks from YAML: what they become, and where each mistake is said to be. */
 #include "nn/layer.h"
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -197,6 +198,25 @@ START_TEST(refuses)
 }
 END_TEST
 
+/* The shipped example. */
+START_TEST(sample_configuration)
+{
+    char path[1024];
+    const char *source = getenv("MONOCLE_SOURCE");
+    snprintf(path, sizeof path, "%s/samples/configs/layers.yaml", source ? source : ".");
+    mcl__yaml *yaml = NULL;
+    mcl_network *network = NULL;
+    mcl_error error = {0};
+    mcl_status status = mcl__yaml_read(path, &yaml, &error);
+    if (status == MCL_OK)
+        status = mcl__network_from_yaml(mcl__yaml_find(mcl__yaml_root(yaml), "network"), 28, 28, 1, 10, &network, &error);
+    ck_assert_msg(status == MCL_OK, "%s", error.text);
+    ck_assert_int_eq(layer(network, "body.1.bn2")->shape.d[2], 16);
+    mcl_network_destroy(network);
+    mcl__yaml_destroy(yaml);
+}
+END_TEST
+
 START_TEST(nests_no_deeper)
 {
     char text[2000] = "layers: ", close[200] = "";
@@ -221,6 +241,7 @@ int main(void)
     tcase_add_test(tests, lenet_by_layers);
     tcase_add_test(tests, structures);
     tcase_add_loop_test(tests, refuses, 0, COUNT(bad));
+    tcase_add_test(tests, sample_configuration);
     tcase_add_test(tests, nests_no_deeper);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);
