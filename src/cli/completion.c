@@ -61,20 +61,21 @@ static void print_bash(void)
 {
     puts("_monocle() {\n"
          "    local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} words= kind=\n"
-         "    case \"$COMP_CWORD ${COMP_WORDS[1]} $last $word\" in");
-    fputs("    '1 '*) words='", stdout);
+         "    [ \"$COMP_CWORD\" -eq 1 ] && last=monocle || last=\"${COMP_WORDS[1]} $last\"\n"
+         "    case \"$last $word\" in");
+    fputs("    'monocle '*) words='", stdout);
     for (int i = 0; mcl__subcommands[i]; i++) printf("%s ", mcl__subcommands[i]->name);
     puts("--help --version' ;;");
     for (int i = 0; mcl__subcommands[i]; i++) {
         const mcl__subcommand *command = mcl__subcommands[i];
         for (const mcl__option *option = command->options; option->name; option++) {
             if (!option->value) continue;
-            printf("    *' %s --%s '*) ", command->name, option->name);
+            printf("    '%s --%s '*) ", command->name, option->name);
             print_bash_offer(option->words);
         }
-        printf("    *' %s '*' -'*) words='", command->name);
+        printf("    '%s '*' -'*) words='", command->name);
         for (const mcl__option *option = command->options; option->name; option++) printf("--%s ", option->name);
-        printf("--help' ;;\n    *' %s '*) ", command->name);
+        printf("--help' ;;\n    '%s '*) ", command->name);
         print_bash_offer(command->operands);
     }
     puts("    esac\n"
@@ -87,7 +88,7 @@ static void print_bash(void)
 static void print_zsh_offer(const char *words)
 {
     offer o = offer_of(words);
-    if (o.files && *o.words) printf("{compadd %s; _files}", o.words);
+    if (o.files && *o.words) printf(" _alternative \"name:name:(%s)\" \"file:file:_files\"", o.words);
     else if (o.files || o.folders) printf("_files%s", o.folders ? " -/" : "");
     else printf("(%s)", o.words);
 }

@@ -1,0 +1,119 @@
+# Train, eval, predict and resume, as they are meant to go.
+. "$(dirname "$0")/lib.sh"
+
+# --- A folder of IDX files, no YAML; the run's folder is made beside others
+run train idx --network mlp --device native --set training.epochs=1 --set training.batch=20
+expect 0 '^Device native: ' '^Data .*/idx: 4 classes, pictures of 8 x 8 x 1: 108 for training, 12 for validation, 40 for the test' \
+    '^Network mlp: [0-9]+ parameters' '^Run runs/mlp$' '^Epoch 1/1  loss ' '^Next: monocle eval runs/mlp'
+prints '^best epoch 1: validation loss [0-9.]+, accuracy [0-9.]+ %$' '^best epoch 1: test loss [0-9.]+, accuracy [0-9.]+ % \(40 pictures\)$' \
+    '^trained 5 steps in '
+for file in config.yaml log.jsonl last.safetensors best.safetensors; do check "the run has $file" test -s runs/mlp/$file; done
+run train idx --network mlp --device native --set training.epochs=1 --set training.batch=20 --quiet
+expect 0
+check 'quiet is quiet' empty err
+check 'a second run has a folder of its own' test -s runs/mlp-2/best.safetensors
+
+# --- A run is read from anywhere
+cd / || exit 1
+here=$work/out there=$work/err
+"$program" eval "$work/runs/mlp" --device native >"$here" 2>"$there"
+status=$?
+cd "$work" || exit 1
+last='monocle eval from elsewhere'
+expect 0
+prints '^test part, 40 pictures: loss [0-9.]+, top-1 [0-9.]+ %, top-5 100.00 %' '^class +precision +recall +F1' '^3  ' '^confusion'
+run eval runs/mlp --device native --split train --json --quiet
+expect 0
+prints '"part": "train"' '"samples": 108' '"confusion": \['
+check 'quiet is quiet' empty err
+run summary runs/mlp
+expect 0
+prints '^network mlp'
+grep -q "^  path: $work/idx" runs/mlp/config.yaml
+check 'config.yaml has an absolute path' test $? -eq 0
+
+# --- The network that the size of the pictures chose is named in the run
+run train idx --device native --set training.epochs=1 --set training.batch=20 --run chosen --quiet
+expect 0
+run eval chosen --device native
+expect 0
+
+# --- A step limit within the first epoch: no best yet, the last is used
+quick --set training.max_steps=3 --run limited
+expect 0
+prints '^last weights: test loss' '^trained 3 steps'
+run eval limited --device native
+expect 0
+
+# --- Going on: to the limit and past it, with the bits of a run in one piece
+quick --run whole --quiet
+quick --run parts --quiet --set training.max_steps=7
+expect 0
+run train --run parts --resume --device native --quiet --set training.max_steps=0
+expect 0
+"$program" eval whole --device native --json --quiet >whole.json
+"$program" eval parts --device native --json --quiet >parts.json
+check 'a resumed run ends as one in one piece' cmp -s whole.json parts.json
+run train --run whole --resume --device native --set training.epochs=3
+expect 0 '^Epoch 3/3  loss'
+
+# --- Ctrl-C: the step is finished and saved
+"$program" train idx --network mlp --device native --set training.epochs=100000 --set training.batch=20 --run stopped >out 2>err &
+child=$!
+for i in $(seq 100); do [ -s stopped/last.safetensors ] && break; sleep 0.1; done
+kill -INT $child
+wait $child
+status=$?
+last='Ctrl-C'
+expect 1 'stopped after step [0-9]+, which is saved; go on with: monocle train --run stopped --resume'
+run train --run stopped --resume --device native --set training.epochs=1 --quiet
+expect 0
+
+# --- Pictures: a run, its cache beside it, eval from the cache, predict
+small='--network mlp --device native --set training.epochs=8 --set training.batch=8 --set data.height=16 --set data.test=0.2'
+run train pictures $small --run pics/first
+expect 0 '^Data .*/pictures: 3 classes, pictures of 16 x 16 x 3: '
+check 'decoded pictures are kept beside the run' bash -c 'ls pics/picture-cache/*.cache >/dev/null'
+cp pics/picture-cache/*.cache before
+run eval pics/first --device native
+expect 0
+prints '^bright ' '^dark ' '^grey '
+check 'eval decodes nothing again' cmp -s before pics/picture-cache/*.cache
+run predict pics/first pictures/dark/06.JPG pictures/bright --device native
+expect 0 '^Device native: '
+prints '^pictures/dark/06.JPG: dark [0-9.]+ %$' '^pictures/bright/00.JPG: bright [0-9.]+ %$' '^pictures/bright/11.png: '
+run predict pics/first/best.safetensors pictures/dark/06.JPG --device native --csv --top 2 --quiet
+expect 0
+prints '^file,rank,class,probability$' '^pictures/dark/06.JPG,1,dark,0\.[0-9]{6}$' '^pictures/dark/06.JPG,2,'
+run predict pics/first pictures/dark/06.JPG --device native --json --top 9 --quiet
+expect 0
+prints '"file": "pictures/dark/06.JPG"' '"class": "dark"' '"class": "bright"'
+
+# --- The plan
+quick --explain --run explained
+expect 0
+prints '^node +operator +output +variant +launches' '^-- compute' '^fc1 +dense \+bias \+relu +\(20, 512\)' 'CBLAS 20 x 512 x 64' \
+    'products served by CBLAS' 'a batch of 20 needs [0-9.]+ MiB at its peak'
+check '--explain begins no run' lacks explained
+
+# --- Devices
+run probe
+expect 0
+prints '^native  ' 'self-test     passed'
+run OCL_ICD_VENDORS=/nonexistent probe --json
+expect 0
+prints '"selector": "native"' '"auto": true' '"passed": true'
+
+# --- A terminal: the bar keeps to its width
+if command -v script >/dev/null; then
+    script -qec "stty cols 60; TERM=xterm '$program' train idx --network mlp --device native --set training.batch=20 \
+        --set training.epochs=4 --run terminal" /dev/null </dev/null >typed 2>&1
+    status=$?
+    last='training on a terminal'
+    cp typed out
+    expect 0
+    prints 'Epoch [0-9]+/4 \[[#.]+\]  loss'
+    tr '\r' '\n' <typed | sed 's/\x1b\[K//g' | grep -E '^Epoch .*\[' >bars
+    check 'no bar is wider than the terminal' bash -c '! grep -Eq "^.{60}" bars'
+fi
+finish
