@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GUARD = 256, GUARD_BYTE = 0x5a };
+enum { GUARD = 4096, GUARD_BYTE = 0x5a }; /* more than the work-items that rounding up a launch adds can reach */
 #define NAN_PATTERN 0x7fc0a5a5u
 
 void test_problem_input(mcl__problem *problem, mcl__dtype dtype, int rank, const int *size)
@@ -120,7 +120,7 @@ static mcl_status tensor_create(mcl_device *device, tensor *t, const char *kind,
 {
     uint64_t alignment = mcl_device_get_info(device)->alignment;
     snprintf(t->what, sizeof t->what, "%s %d", kind, index);
-    t->before = alignment ? alignment : 64;
+    t->before = alignment ? alignment : 64; /* views start aligned */
     t->total = t->before + (bytes + 3) / 4 * 4 + GUARD;
     MCL_TRY(device_failure(device, mcl_buffer_create(device, t->total, &t->buffer), error, t->what));
     t->view = (mcl__view){t->buffer, t->before, bytes};
