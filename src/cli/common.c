@@ -17,7 +17,8 @@ static const char *selector_of(const char *given, const mcl__config *config)
     return config->device;
 }
 
-mcl_status mcl__open_device(const char *given, const mcl__config *config, bool quiet, mcl_device **device, mcl_error *error)
+mcl_status mcl__open_device(const char *given, const mcl__config *config, bool quiet, mcl_device **device,
+                            mcl_error *error)
 {
     mcl_device_options options = {0};
     if (config) options = (mcl_device_options){.threads = config->threads, .gemm = config->gemm};
@@ -25,7 +26,9 @@ mcl_status mcl__open_device(const char *given, const mcl__config *config, bool q
     const mcl_device_info *info = mcl_device_get_info(*device);
     const char *by = info->type == MCL_DEVICE_NATIVE ? "plain C" : type_names[info->type];
     const char *comma = info->type == MCL_DEVICE_NATIVE ? "" : ", ", *platform = *comma ? info->platform : "";
-    if (!quiet) fprintf(stderr, "Device %s: %s (%s%s%s): %s\n", info->selector, info->name, by, comma, platform, mcl_device_reason(*device));
+    if (!quiet)
+        fprintf(stderr, "Device %s: %s (%s%s%s): %s\n", info->selector, info->name, by, comma, platform,
+                mcl_device_reason(*device));
     return MCL_OK;
 }
 
@@ -35,7 +38,8 @@ mcl_status mcl__run_config(const char *run, const char *const *sets, int count, 
     if (!path) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
     mcl_status status;
     if (mcl__file_exists(path)) status = mcl__config_read(path, sets, count, config, error);
-    else if (!mcl__folder_exists(run)) status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: there is no such folder of a run", run);
+    else if (!mcl__folder_exists(run))
+        status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: there is no such folder of a run", run);
     else status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s has no config.yaml: it is not the folder of a run", run);
     free(path);
     return status;

@@ -135,22 +135,27 @@ static void print_fish(void)
         for (const mcl__option *option = command->options; option->name; option++) {
             offer o = offer_of(option->words);
             printf("complete -c monocle -n '__fish_seen_subcommand_from %s' -l %s", command->name, option->name);
-            if (option->value) printf(" %s -a '%s%s'", o.files ? "-r -F" : "-x", o.words, o.folders ? "(__fish_complete_directories)" : "");
+            if (option->value)
+                printf(" %s -a '%s%s'", o.files ? "-r -F" : "-x", o.words,
+                       o.folders ? "(__fish_complete_directories)" : "");
             fputs(" -d '", stdout);
             print_quoted(option->help, "");
             puts("'");
         }
         offer o = offer_of(command->operands);
         if (o.files || o.folders || *o.words)
-            printf("complete -c monocle -n '__fish_seen_subcommand_from %s'%s -a '%s%s'\n", command->name, o.files ? " -F" : "", o.words,
-                   o.folders ? "(__fish_complete_directories)" : "");
+            printf("complete -c monocle -n '__fish_seen_subcommand_from %s'%s -a '%s%s'\n", command->name,
+                   o.files ? " -F" : "", o.words, o.folders ? "(__fish_complete_directories)" : "");
     }
     puts("complete -c monocle -l help -d 'this text'");
 }
 
 static int run_completion(int argc, char **argv)
 {
-    static const struct { const char *shell; void (*print)(void); } scripts[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
+    static const struct {
+        const char *shell;
+        void (*print)(void);
+    } scripts[] = {{"bash", print_bash}, {"zsh", print_zsh}, {"fish", print_fish}};
     mcl__options(&mcl__subcommand_completion, &argc, argv);
     for (size_t i = 0; argc == 2 && i < sizeof scripts / sizeof *scripts; i++) {
         if (strcmp(scripts[i].shell, argv[1]) != 0) continue;

@@ -17,9 +17,17 @@ static struct {
 
 static const mcl__option options[] = {
     MCL__DEVICE_OPTION(&given.device),
-    {.name = "split", .value = "PART", .help = "train, validation or test [test]", .words = "train validation test", .text = &given.split},
-    {.name = "set", .value = "KEY.PATH=VALUE", .help = "change a key of the run's configuration, such as data.path; may be repeated",
-     .list = given.sets, .count = &given.set_count, .limit = MAX_SETS},
+    {.name = "split",
+     .value = "PART",
+     .help = "train, validation or test [test]",
+     .words = "train validation test",
+     .text = &given.split},
+    {.name = "set",
+     .value = "KEY.PATH=VALUE",
+     .help = "change a key of the run's configuration, such as data.path; may be repeated",
+     .list = given.sets,
+     .count = &given.set_count,
+     .limit = MAX_SETS},
     {.name = "json", .help = "the result as JSON", .flag = &given.json},
     {.name = "quiet", .help = "do not say which device", .flag = &given.quiet},
     {0},
@@ -41,8 +49,8 @@ static json_t *classes_json(const mcl_predictor *predictor, const mcl_evaluation
 {
     json_t *classes = json_array();
     for (int c = 0; c < e->classes; c++)
-        json_array_append_new(classes, json_pack("{s:s,s:f,s:f,s:f}", "name", mcl_predictor_class_name(predictor, c), "precision",
-                                                 e->precision[c], "recall", e->recall[c], "f1", e->f1[c]));
+        json_array_append_new(classes, json_pack("{s:s,s:f,s:f,s:f}", "name", mcl_predictor_class_name(predictor, c),
+                                                 "precision", e->precision[c], "recall", e->recall[c], "f1", e->f1[c]));
     return classes;
 }
 
@@ -51,16 +59,19 @@ static json_t *confusion_json(const mcl_evaluation *e)
     json_t *rows = json_array();
     for (int r = 0; r < e->classes; r++) {
         json_t *row = json_array();
-        for (int c = 0; c < e->classes; c++) json_array_append_new(row, json_integer(e->confusion[(size_t)r * e->classes + c]));
+        for (int c = 0; c < e->classes; c++)
+            json_array_append_new(row, json_integer(e->confusion[(size_t)r * e->classes + c]));
         json_array_append_new(rows, row);
     }
     return rows;
 }
 
-static mcl_status print_json(const mcl_predictor *predictor, const mcl_evaluation *e, const char *part, mcl_error *error)
+static mcl_status print_json(const mcl_predictor *predictor, const mcl_evaluation *e, const char *part,
+                             mcl_error *error)
 {
-    json_t *root = json_pack("{s:s,s:I,s:f,s:f,s:f,s:o,s:o}", "part", part, "samples", (json_int_t)e->samples, "loss", e->loss, "top1",
-                             e->top1, "top5", e->top5, "classes", classes_json(predictor, e), "confusion", confusion_json(e));
+    json_t *root = json_pack("{s:s,s:I,s:f,s:f,s:f,s:o,s:o}", "part", part, "samples", (json_int_t)e->samples, "loss",
+                             e->loss, "top1", e->top1, "top5", e->top5, "classes", classes_json(predictor, e),
+                             "confusion", confusion_json(e));
     char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(root);
     if (!text) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the result");
@@ -82,12 +93,12 @@ static int name_width(const mcl_predictor *predictor, int classes)
 static void print_text(const mcl_predictor *predictor, const mcl_evaluation *e, const char *part)
 {
     int width = name_width(predictor, e->classes);
-    printf("%s part, %lld picture%s: loss %.4f, top-1 %.2f %%, top-5 %.2f %%\n\n", part, (long long)e->samples, e->samples == 1 ? "" : "s", e->loss, 100 * e->top1,
-           100 * e->top5);
+    printf("%s part, %lld picture%s: loss %.4f, top-1 %.2f %%, top-5 %.2f %%\n\n", part, (long long)e->samples,
+           e->samples == 1 ? "" : "s", e->loss, 100 * e->top1, 100 * e->top5);
     printf("%-*s  precision  recall      F1\n", width, "class");
     for (int c = 0; c < e->classes; c++)
-        printf("%-*.*s  %7.2f %%  %5.2f %%  %6.4f\n", width, width, mcl_predictor_class_name(predictor, c), 100 * e->precision[c],
-               100 * e->recall[c], e->f1[c]);
+        printf("%-*.*s  %7.2f %%  %5.2f %%  %6.4f\n", width, width, mcl_predictor_class_name(predictor, c),
+               100 * e->precision[c], 100 * e->recall[c], e->f1[c]);
     if (e->classes > 30) {
         printf("\n(the confusion matrix of %d classes is in --json)\n", e->classes);
         return;
@@ -132,7 +143,8 @@ static int run_eval(int argc, char **argv)
     if (argc != 2) return mcl__usage_error(&mcl__subcommand_eval, "one run's folder, please");
     int part = 0;
     while (part < MCL_PARTS && strcmp(part_names[part], given.split) != 0) part++;
-    if (part == MCL_PARTS) return mcl__usage_error(&mcl__subcommand_eval, "--split is train, validation or test, not \"%s\"", given.split);
+    if (part == MCL_PARTS)
+        return mcl__usage_error(&mcl__subcommand_eval, "--split is train, validation or test, not \"%s\"", given.split);
     mcl_error error = {0};
     return evaluate(argv[1], (mcl_part)part, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
 }

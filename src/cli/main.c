@@ -18,9 +18,12 @@ const mcl__subcommand *const mcl__subcommands[] = {
 
 static void print_usage(FILE *out)
 {
-    fprintf(out, "Monocle %s trains convolutional networks on any OpenCL device, and on a plain CPU.\n\nusage: monocle COMMAND ...\n\n",
+    fprintf(out,
+            "Monocle %s trains convolutional networks on any OpenCL device, and on a plain CPU.\n\n"
+            "usage: monocle COMMAND ...\n\n",
             mcl_version());
-    for (int i = 0; mcl__subcommands[i]; i++) fprintf(out, "  %-11s %s\n", mcl__subcommands[i]->name, mcl__subcommands[i]->summary);
+    for (int i = 0; mcl__subcommands[i]; i++)
+        fprintf(out, "  %-11s %s\n", mcl__subcommands[i]->name, mcl__subcommands[i]->summary);
     fprintf(out, "\n`monocle COMMAND --help` tells more.\n");
 }
 
@@ -28,7 +31,8 @@ static void log_to_stderr(mcl_log_level level, const char *message, void *user)
 {
     (void)user;
     static const char *const prefix[] = {"error: ", "warning: ", "", "debug: "};
-    if (level <= MCL_LOG_INFO) fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", prefix[level], message);
+    if (level <= MCL_LOG_INFO)
+        fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", prefix[level], message);
 }
 
 int main(int argc, char **argv)

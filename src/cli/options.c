@@ -51,7 +51,8 @@ static int take_option(const mcl__subcommand *command, int argc, char **argv, in
             *option->flag = true;
             return 1;
         }
-        if (!equals && i + 1 >= argc) exit(mcl__usage_error(command, "--%s needs a value: %s", option->name, option->value));
+        if (!equals && i + 1 >= argc)
+            exit(mcl__usage_error(command, "--%s needs a value: %s", option->name, option->value));
         take_value(command, option, equals ? equals + 1 : argv[i + 1]);
         return equals ? 1 : 2;
     }
@@ -102,8 +103,10 @@ int mcl__usage_error(const mcl__subcommand *command, const char *format, ...)
 int mcl__report(const mcl_error *error)
 {
     const char *prefix = error->status == MCL_ERROR_INTERRUPTED ? "" : "error: ";
-    fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", prefix, *error->text ? error->text : mcl_status_sentence(error->status));
-    bool usage = error->status == MCL_ERROR_CONFIG || error->status == MCL_ERROR_INVALID || error->status == MCL_ERROR_SHAPE;
+    fprintf(stderr, "%s%s%s\n", isatty(STDERR_FILENO) ? "\r\033[K" : "", prefix,
+            *error->text ? error->text : mcl_status_sentence(error->status));
+    bool usage =
+        error->status == MCL_ERROR_CONFIG || error->status == MCL_ERROR_INVALID || error->status == MCL_ERROR_SHAPE;
     return usage ? EXIT_USAGE : EXIT_FAILURE;
 }
 

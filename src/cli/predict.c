@@ -3,11 +3,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/cli.h"
+#include "data/data.h"
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 static int run_predict(int argc, char **argv);
 
@@ -21,7 +21,9 @@ static const mcl__option options[] = {
     {.name = "top", .value = "K", .help = "so many classes a picture [1]", .text = &given.top},
     {.name = "json", .help = "the result as JSON", .flag = &given.json},
     {.name = "csv", .help = "the result as CSV: file, rank, class, probability", .flag = &given.csv},
-    {.name = "skip-unreadable", .help = "name pictures that cannot be read and go on, instead of stopping", .flag = &given.skip},
+    {.name = "skip-unreadable",
+     .help = "name pictures that cannot be read and go on, instead of stopping",
+     .flag = &given.skip},
     {.name = "quiet", .help = "do not say which device", .flag = &given.quiet},
     {0},
 };
@@ -41,15 +43,6 @@ typedef enum output { PLAIN, JSON, CSV } output;
 
 typedef struct pictures { char **path; size_t count, capacity; } pictures;
 
-static bool is_picture(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png"};
-    size_t length = strlen(name);
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (length > strlen(endings[i]) && strcasecmp(name + length - strlen(endings[i]), endings[i]) == 0) return true;
-    return false;
-}
-
 static mcl_status add_picture(pictures *list, char *path, mcl_error *error)
 {
     if (path && mcl__grow(&list->path, &list->capacity, list->count + 1, sizeof *list->path)) {
@@ -67,11 +60,13 @@ static mcl_status add_folder(pictures *list, const char *folder, mcl_error *erro
     size_t before = list->count;
     mcl_status status = count < 0 ? mcl__file_fail(error, errno, "read", folder) : MCL_OK;
     for (int i = 0; i < count; i++) {
-        if (status == MCL_OK && is_picture(entries[i]->d_name)) status = add_picture(list, mcl__text("%s/%s", folder, entries[i]->d_name), error);
+        if (status == MCL_OK && mcl__is_picture(entries[i]->d_name))
+            status = add_picture(list, mcl__text("%s/%s", folder, entries[i]->d_name), error);
         free(entries[i]);
     }
     if (count >= 0) free(entries);
-    if (status == MCL_OK && list->count == before) return mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: no pictures (JPEG, PNG) in this folder", folder);
+    if (status == MCL_OK && list->count == before)
+        return mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: no pictures (JPEG, PNG) in this folder", folder);
     return status;
 }
 
@@ -112,15 +107,18 @@ static void print_csv_text(const char *text)
     putchar('"');
 }
 
-static json_t *picture_json(const mcl_predictor *p, const char *path, const float *probability, const int *index, int top)
+static json_t *picture_json(const mcl_predictor *p, const char *path, const float *probability, const int *index,
+                            int top)
 {
     json_t *list = json_array();
     for (int k = 0; k < top; k++)
-        json_array_append_new(list, json_pack("{s:s,s:f}", "class", mcl_predictor_class_name(p, index[k]), "probability", (double)probability[index[k]]));
+        json_array_append_new(list, json_pack("{s:s,s:f}", "class", mcl_predictor_class_name(p, index[k]),
+                                              "probability", (double)probability[index[k]]));
     return json_pack("{s:s,s:o}", "file", path, "predictions", list);
 }
 
-static void print_picture(const mcl_predictor *p, const char *path, const float *probability, int top, output format, json_t *all)
+static void print_picture(const mcl_predictor *p, const char *path, const float *probability, int top, output format,
+                          json_t *all)
 {
     int index[MAX_TOP];
     find_top(probability, mcl_predictor_classes(p), top, index);
@@ -152,7 +150,8 @@ typedef struct batch {
     int count;
 } batch;
 
-/* Reads the next pictures until the batch is full; *next goes on. What cannot be read is an error, or named and left out. */
+/* Reads the next pictures until the batch is full; *next goes on. What cannot be read is an error, or, if asked,
+ * named and left out. */
 static mcl_status fill(batch *b, const pictures *list, size_t *next, mcl_error *error)
 {
     size_t sample = (size_t)b->H * b->W * b->C;
@@ -178,13 +177,15 @@ static mcl_status predict_all(mcl_predictor *p, const pictures *list, int top, o
     b.pixels = malloc((size_t)BATCH * b.H * b.W * b.C);
     b.probabilities = malloc(BATCH * sizeof *b.probabilities * classes);
     json_t *all = json_array();
-    mcl_status status = b.pixels && b.probabilities && all ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a batch");
+    mcl_status status =
+        b.pixels && b.probabilities && all ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a batch");
     if (format == CSV) puts("file,rank,class,probability");
     for (size_t next = 0; next < list->count && status == MCL_OK;) {
         status = fill(&b, list, &next, error);
         if (status == MCL_OK) status = mcl_predictor_run(p, b.pixels, b.count, b.probabilities, error);
         for (int i = 0; i < b.count && status == MCL_OK; i++)
-            print_picture(p, b.path[i], b.probabilities + (size_t)i * classes, top < classes ? top : classes, format, all);
+            print_picture(p, b.path[i], b.probabilities + (size_t)i * classes, top < classes ? top : classes, format,
+                          all);
     }
     if (format == JSON && status == MCL_OK) {
         json_dumpf(all, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(7));

@@ -52,19 +52,22 @@ static void print_sizes(const mcl_device_info *i)
 {
     printf("  compute       %u units", i->compute_units);
     if (i->clock_mhz) printf(" at %u MHz", i->clock_mhz);
-    printf("\n  memory        %.1f GiB, largest allocation %.1f GiB", (double)i->memory / 0x1p30, (double)i->max_allocation / 0x1p30);
+    printf("\n  memory        %.1f GiB, largest allocation %.1f GiB", (double)i->memory / 0x1p30,
+           (double)i->max_allocation / 0x1p30);
     if (i->type != MCL_DEVICE_NATIVE) printf(", local %.0f KiB", (double)i->local_memory / 1024);
     puts(i->unified_memory ? ", shared with the host" : "");
     if (i->type != MCL_DEVICE_NATIVE)
         printf("  work-group    at most %llu; %llu x %llu x %llu\n", (unsigned long long)i->max_work_group,
-               (unsigned long long)i->max_work_item[0], (unsigned long long)i->max_work_item[1], (unsigned long long)i->max_work_item[2]);
+               (unsigned long long)i->max_work_item[0], (unsigned long long)i->max_work_item[1],
+               (unsigned long long)i->max_work_item[2]);
 }
 
 static void print_sub_groups(const finding *f)
 {
     printf("  sub-groups    %s", verdict(&f->probe.sub_groups));
     if (f->probe.sub_group_size) printf(", of %u", f->probe.sub_group_size);
-    for (int k = 0; k < 8 && f->info->sub_group_sizes[k]; k++) printf("%s%u", k ? ", " : "; sizes ", f->info->sub_group_sizes[k]);
+    for (int k = 0; k < 8 && f->info->sub_group_sizes[k]; k++)
+        printf("%s%u", k ? ", " : "; sizes ", f->info->sub_group_sizes[k]);
     putchar('\n');
 }
 
@@ -79,13 +82,15 @@ static void print_device(const finding *f)
         printf("  self-test     not run: %s\n\n", f->open_error.text);
         return;
     }
-    printf("  precision     fp16 %s; bf16 storage %s; fp64 %s (tested)\n", verdict(&f->probe.fp16), verdict(&f->probe.bf16_storage), verdict(&f->probe.fp64));
+    printf("  precision     fp16 %s; bf16 storage %s; fp64 %s (tested)\n", verdict(&f->probe.fp16),
+           verdict(&f->probe.bf16_storage), verdict(&f->probe.fp64));
     print_sub_groups(f);
     if (*f->probe.extensions) printf("  extensions    %s\n", f->probe.extensions);
     if (f->probe.gemm) printf("  products      %s\n", i->type == MCL_DEVICE_NATIVE ? "OpenBLAS" : "CLBlast");
     else printf("  products      our own kernels: %s\n", f->probe.gemm_why_not);
     for (int q = 0; q < f->probe.quirk_count; q++)
-        printf("  quirk         %s: %s (%s)\n", f->probe.quirks[q].what, f->probe.quirks[q].instead, f->probe.quirks[q].source);
+        printf("  quirk         %s: %s (%s)\n", f->probe.quirks[q].what, f->probe.quirks[q].instead,
+               f->probe.quirks[q].source);
     if (f->probe_error.status != MCL_OK) printf("  self-test     not run: %s\n\n", f->probe_error.text);
     else if (f->test_error.status != MCL_OK) printf("  self-test     FAILED: %s\n\n", f->test_error.text);
     else if (i->type == MCL_DEVICE_NATIVE) printf("  self-test     passed: a small network trains\n\n");
@@ -101,24 +106,31 @@ static json_t *device_json(const finding *f)
 {
     const mcl_device_info *i = f->info;
     json_t *sizes = json_array(), *quirks = json_array();
-    for (int k = 0; k < 8 && i->sub_group_sizes[k]; k++) json_array_append_new(sizes, json_integer(i->sub_group_sizes[k]));
+    for (int k = 0; k < 8 && i->sub_group_sizes[k]; k++)
+        json_array_append_new(sizes, json_integer(i->sub_group_sizes[k]));
     for (int q = 0; q < f->probe.quirk_count; q++)
-        json_array_append_new(quirks, json_pack("{s:s,s:s,s:s}", "what", f->probe.quirks[q].what, "instead", f->probe.quirks[q].instead,
-                                                "source", f->probe.quirks[q].source));
-    const mcl_error *failure = f->open_error.status ? &f->open_error : f->probe_error.status ? &f->probe_error : &f->test_error;
-    json_t *self_test = json_pack("{s:b,s:f,s:s}", "passed", failure->status == MCL_OK, "difference", f->difference, "error", failure->text);
-    json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform, "vendor", i->vendor,
-                             "name", i->name, "driver", i->driver, "opencl", i->version, "type", type_names[i->type], "auto", f->automatic);
-    json_t *numbers = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:[I,I,I],s:b}", "compute_units", (json_int_t)i->compute_units, "clock_mhz",
-                                (json_int_t)i->clock_mhz, "memory", (json_int_t)i->memory, "max_allocation", (json_int_t)i->max_allocation,
-                                "local_memory", (json_int_t)i->local_memory, "max_work_group", (json_int_t)i->max_work_group,
+        json_array_append_new(quirks, json_pack("{s:s,s:s,s:s}", "what", f->probe.quirks[q].what, "instead",
+                                                f->probe.quirks[q].instead, "source", f->probe.quirks[q].source));
+    const mcl_error *failure = f->open_error.status    ? &f->open_error
+                               : f->probe_error.status ? &f->probe_error
+                                                       : &f->test_error;
+    json_t *self_test = json_pack("{s:b,s:f,s:s}", "passed", failure->status == MCL_OK, "difference", f->difference,
+                                  "error", failure->text);
+    json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform,
+                             "vendor", i->vendor, "name", i->name, "driver", i->driver, "opencl", i->version, "type",
+                             type_names[i->type], "auto", f->automatic);
+    json_t *numbers = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:[I,I,I],s:b}", "compute_units",
+                                (json_int_t)i->compute_units, "clock_mhz", (json_int_t)i->clock_mhz, "memory",
+                                (json_int_t)i->memory, "max_allocation", (json_int_t)i->max_allocation, "local_memory",
+                                (json_int_t)i->local_memory, "max_work_group", (json_int_t)i->max_work_group,
                                 "max_work_item", (json_int_t)i->max_work_item[0], (json_int_t)i->max_work_item[1],
                                 (json_int_t)i->max_work_item[2], "unified_memory", i->unified_memory);
-    json_t *abilities = json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:s,s:b,s:o,s:o}", "fp16", capability_json(&f->probe.fp16), "bf16_storage",
-                                  capability_json(&f->probe.bf16_storage), "fp64", capability_json(&f->probe.fp64), "sub_groups",
-                                  capability_json(&f->probe.sub_groups), "sub_group_size", (json_int_t)f->probe.sub_group_size,
-                                  "sub_group_sizes", sizes, "extensions", f->probe.extensions, "gemm_library", f->probe.gemm, "quirks", quirks,
-                                  "self_test", self_test);
+    json_t *abilities =
+        json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:s,s:b,s:o,s:o}", "fp16", capability_json(&f->probe.fp16), "bf16_storage",
+                  capability_json(&f->probe.bf16_storage), "fp64", capability_json(&f->probe.fp64), "sub_groups",
+                  capability_json(&f->probe.sub_groups), "sub_group_size", (json_int_t)f->probe.sub_group_size,
+                  "sub_group_sizes", sizes, "extensions", f->probe.extensions, "gemm_library", f->probe.gemm, "quirks",
+                  quirks, "self_test", self_test);
     json_object_update(root, numbers);
     json_object_update(root, abilities);
     json_decref(numbers);
@@ -130,7 +142,8 @@ static void mark_automatic(finding *findings, int count)
 {
     mcl_device *device = NULL;
     if (mcl_device_open("auto", NULL, &device, NULL) != MCL_OK) return;
-    for (int i = 0; i < count; i++) findings[i].automatic = strcmp(findings[i].info->selector, mcl_device_get_info(device)->selector) == 0;
+    for (int i = 0; i < count; i++)
+        findings[i].automatic = strcmp(findings[i].info->selector, mcl_device_get_info(device)->selector) == 0;
     mcl_device_close(device);
 }
 

@@ -38,8 +38,8 @@ static int metrics_text(const mcl_event *e, char text[MAX_LINE])
     char left[32];
     int length = snprintf(text, MAX_LINE, "  loss %.4f  %.2f %%", e->train.loss, 100 * e->train.accuracy);
     if (e->pictures_per_second > 0)
-        length += snprintf(text + length, MAX_LINE - (size_t)length, "  %.0f pictures/s  %s left", e->pictures_per_second,
-                           duration(e->seconds_left, left));
+        length += snprintf(text + length, MAX_LINE - (size_t)length, "  %.0f pictures/s  %s left",
+                           e->pictures_per_second, duration(e->seconds_left, left));
     return length;
 }
 
@@ -71,9 +71,11 @@ static void plain_line(const mcl_event *e)
 static void epoch_line(const mcl_event *e, bool terminal)
 {
     char metrics[128], validation[64] = "", speed[64] = "", end[64], spent[32];
-    int length = snprintf(metrics, sizeof metrics, "Epoch %d/%d  loss %.4f  %.2f %%", e->epoch, e->epochs, e->train.loss, 100 * e->train.accuracy);
+    int length = snprintf(metrics, sizeof metrics, "Epoch %d/%d  loss %.4f  %.2f %%", e->epoch, e->epochs,
+                          e->train.loss, 100 * e->train.accuracy);
     if (e->validation.samples)
-        length += snprintf(validation, sizeof validation, "  validation %.4f  %.2f %%", e->validation.loss, 100 * e->validation.accuracy);
+        length += snprintf(validation, sizeof validation, "  validation %.4f  %.2f %%", e->validation.loss,
+                           100 * e->validation.accuracy);
     length += snprintf(end, sizeof end, "  %s%s", duration(e->seconds, spent), e->best ? "  best" : "");
     length += snprintf(speed, sizeof speed, "  %.0f pictures/s", e->pictures_per_second);
     bool room = e->pictures_per_second > 0 && (!terminal || length <= columns());
@@ -92,7 +94,8 @@ static void show_step(mcl__progress_bar *bar, const mcl_event *event)
         draw(event);
         bar->drawn = true;
     } else if (bar->printed < 0 || event->seconds - bar->printed >= plain_seconds) {
-        if (bar->printed >= 0) plain_line(event); /* the first step tells little: its time is that of the kernels' compilation */
+        if (bar->printed >= 0)
+            plain_line(event); /* the first step tells little: its time is that of the kernels' compilation */
         bar->printed = event->seconds;
     }
 }

@@ -32,7 +32,8 @@ const mcl__subcommand mcl__subcommand_summary = {
     .summary = "Prints a network's layers: shapes, parameters, FLOPs, memory for a batch.",
     .options = summary_options,
     .operands = "NETWORKS FILES",
-    .help = "A network by name is shown for the pictures that it is usually trained on; that of a configuration or a run for\n"
+    .help = "A network by name is shown for the pictures that it is usually trained on; that of a configuration or a "
+            "run for\n"
             "its own data, which has to be there.\n",
     .run = run_summary,
 };
@@ -59,11 +60,13 @@ static int run_init(int argc, char **argv)
     mcl_error error = {0};
     if (!text) return mcl__report(&(mcl_error){.status = MCL_ERROR_MEMORY});
     if (argc == 1) fputs(text, stdout);
-    else if (mcl__file_exists(argv[1])) mcl__fail(&error, MCL_ERROR_IO, "%s is there already: remove it first, or choose another name", argv[1]);
+    else if (mcl__file_exists(argv[1]))
+        mcl__fail(&error, MCL_ERROR_IO, "%s is there already: remove it first, or choose another name", argv[1]);
     else mcl__file_write(argv[1], text, strlen(text), &error);
     free(text);
     if (error.status != MCL_OK) return mcl__report(&error);
-    if (argc == 2) fprintf(stderr, "%s is written. Next: set data.path in it, then `monocle train %s`\n", argv[1], argv[1]);
+    if (argc == 2)
+        fprintf(stderr, "%s is written. Next: set data.path in it, then `monocle train %s`\n", argv[1], argv[1]);
     return EXIT_SUCCESS;
 }
 
@@ -99,7 +102,9 @@ static int run_summary(int argc, char **argv)
     mcl_error error = {0};
     if (is_network(argv[1])) mcl_network_by_name(argv[1], 0, 0, 0, 0, &network, &error);
     else if (mcl__folder_exists(argv[1]) || mcl__file_exists(argv[1])) network_of(argv[1], &network, &error);
-    else return mcl__usage_error(self, "\"%s\" is no file, no folder, and no network (`monocle networks` lists those)", argv[1]);
+    else
+        return mcl__usage_error(self, "\"%s\" is no file, no folder, and no network (`monocle networks` lists those)",
+                                argv[1]);
     if (!network) return mcl__report(&error);
     char *text = mcl_network_summary(network, size);
     if (text) fputs(text, stdout);
@@ -113,7 +118,8 @@ static int run_networks(int argc, char **argv)
 {
     mcl__options(&mcl__subcommand_networks, &argc, argv);
     if (argc > 1) return mcl__usage_error(&mcl__subcommand_networks, "no operands, please");
-    for (const char *const *name = mcl_network_names(); *name; name++) printf("%-13s %s\n", *name, mcl_network_describe(*name));
+    for (const char *const *name = mcl_network_names(); *name; name++)
+        printf("%-13s %s\n", *name, mcl_network_describe(*name));
     return EXIT_SUCCESS;
 }
 

@@ -20,13 +20,25 @@ static struct {
 } given;
 
 static const mcl__option options[] = {
-    {.name = "network", .value = "N", .help = "a network by name, or the YAML of one", .words = "NETWORKS", .text = &given.network},
+    {.name = "network",
+     .value = "N",
+     .help = "a network by name, or the YAML of one",
+     .words = "NETWORKS",
+     .text = &given.network},
     MCL__DEVICE_OPTION(&given.device),
     {.name = "run", .value = "DIR", .help = "the run's folder [runs/NETWORK]", .words = "FOLDERS", .text = &given.run},
     {.name = "resume", .help = "go on with the run in --run", .flag = &given.resume},
-    {.name = "set", .value = "KEY.PATH=VALUE", .help = "change a key of the configuration; may be repeated", .list = given.sets,
-     .count = &given.set_count, .limit = MAX_SETS},
-    {.name = "gemm", .value = "G", .help = "matrix products: auto, clblast or own", .words = "auto clblast own", .text = &given.gemm},
+    {.name = "set",
+     .value = "KEY.PATH=VALUE",
+     .help = "change a key of the configuration; may be repeated",
+     .list = given.sets,
+     .count = &given.set_count,
+     .limit = MAX_SETS},
+    {.name = "gemm",
+     .value = "G",
+     .help = "matrix products: auto, clblast or own",
+     .words = "auto clblast own",
+     .text = &given.gemm},
     {.name = "quiet", .help = "no progress; results and warnings only", .flag = &given.quiet},
     {.name = "explain", .help = "print the plan of a step and stop", .flag = &given.explain},
     {0},
@@ -38,7 +50,8 @@ const mcl__subcommand mcl__subcommand_train = {
     .summary = "Trains a network: with a configuration (YAML), or on a folder of data with sensible defaults.",
     .options = options,
     .operands = "FILES",
-    .help = "FOLDER holds IDX files, CIFAR-10 batches, or one folder of pictures a class (with or without train, val and test).\n"
+    .help = "FOLDER holds IDX files, CIFAR-10 batches, or one folder of pictures a class (with or without train, val "
+            "and test).\n"
             "`monocle init` prints every key of a configuration. The run's folder gets config.yaml, log.jsonl,\n"
             "last.safetensors and best.safetensors; decoded pictures are kept beside it, in picture-cache.\n"
             "Ctrl-C finishes the step, saves and exits; --resume goes on, also to train a finished run longer:\n"
@@ -59,8 +72,10 @@ static mcl_status read_config(mcl__config *config, mcl_error *error)
 {
     const char *const *sets = given.sets;
     if (!given.source) return mcl__run_config(given.run, sets, given.set_count, config, error);
-    if (mcl__folder_exists(given.source)) return mcl__config_for_folder(given.source, given.network, sets, given.set_count, config, error);
-    if (!mcl__file_exists(given.source)) return mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: no such file or folder", given.source);
+    if (mcl__folder_exists(given.source))
+        return mcl__config_for_folder(given.source, given.network, sets, given.set_count, config, error);
+    if (!mcl__file_exists(given.source))
+        return mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: no such file or folder", given.source);
     return mcl__config_read(given.source, sets, given.set_count, config, error);
 }
 
@@ -90,7 +105,8 @@ static mcl_status check_run(const char *run, mcl_error *error)
     char *last = mcl__text("%s/last.safetensors", run), *best = mcl__text("%s/best.safetensors", run);
     mcl_status status = last && best ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
     if (status == MCL_OK && !given.resume && (mcl__file_exists(last) || mcl__file_exists(best)))
-        status = mcl__fail(error, MCL_ERROR_INVALID, "%s holds a run already: go on with --resume, or name another folder with --run", run);
+        status = mcl__fail(error, MCL_ERROR_INVALID,
+                           "%s holds a run already: go on with --resume, or name another folder with --run", run);
     if (status == MCL_OK && given.resume && !mcl__file_exists(last))
         status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "nothing to resume: %s is not there", last);
     free(last);
@@ -101,10 +117,15 @@ static mcl_status check_run(const char *run, mcl_error *error)
 static void describe(const mcl_network *network, const mcl_dataset *data, const char *path, const char *run)
 {
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
-    fprintf(stderr, "Data %s: %d classes, pictures of %d x %d x %d: %d for training, %d for validation, %d for the test\n", path,
-            info->classes, info->height, info->width, info->channels, info->part_count[0], info->part_count[1], info->part_count[2]);
-    if (info->skipped) fprintf(stderr, "%d of the pictures could not be read and %s left out\n", info->skipped, info->skipped == 1 ? "is" : "are");
-    fprintf(stderr, "Network %s: %lld parameters\nRun %s\n", mcl_network_name(network), (long long)mcl_network_parameter_count(network), run);
+    fprintf(stderr,
+            "Data %s: %d classes, pictures of %d x %d x %d: %d for training, %d for validation, %d for the test\n",
+            path, info->classes, info->height, info->width, info->channels, info->part_count[0], info->part_count[1],
+            info->part_count[2]);
+    if (info->skipped)
+        fprintf(stderr, "%d of the pictures could not be read and %s left out\n", info->skipped,
+                info->skipped == 1 ? "is" : "are");
+    fprintf(stderr, "Network %s: %lld parameters\nRun %s\n", mcl_network_name(network),
+            (long long)mcl_network_parameter_count(network), run);
 }
 
 static void print_result(const mcl_event *e)
@@ -112,9 +133,11 @@ static void print_result(const mcl_event *e)
     char weights[64] = "last weights";
     if (e->epoch) snprintf(weights, sizeof weights, "best epoch %d", e->epoch);
     if (e->validation.samples)
-        printf("%s: validation loss %.4f, accuracy %.2f %%\n", weights, e->validation.loss, 100 * e->validation.accuracy);
+        printf("%s: validation loss %.4f, accuracy %.2f %%\n", weights, e->validation.loss,
+               100 * e->validation.accuracy);
     if (e->test.samples)
-        printf("%s: test loss %.4f, accuracy %.2f %% (%lld pictures)\n", weights, e->test.loss, 100 * e->test.accuracy, (long long)e->test.samples);
+        printf("%s: test loss %.4f, accuracy %.2f %% (%lld pictures)\n", weights, e->test.loss, 100 * e->test.accuracy,
+               (long long)e->test.samples);
     printf("trained %d steps in %.1f s\n", e->step, e->seconds);
 }
 
@@ -135,15 +158,16 @@ static mcl_status run_trainer(mcl_trainer *trainer, mcl__progress_bar *bar, cons
     mcl_status status = mcl_trainer_run(trainer, on_event, bar, error);
     interrupted_trainer = NULL;
     mcl__progress_bar_end(bar);
-    if (!given.quiet && status == MCL_OK) fprintf(stderr, "Next: monocle eval %s\n      monocle predict %s PICTURE\n", run, run);
+    if (!given.quiet && status == MCL_OK)
+        fprintf(stderr, "Next: monocle eval %s\n      monocle predict %s PICTURE\n", run, run);
     size_t used = strlen(error->text);
     if (status == MCL_ERROR_INTERRUPTED)
         snprintf(error->text + used, sizeof error->text - used, "; go on with: monocle train --run %s --resume", run);
     return status;
 }
 
-static mcl_status train(mcl_device *device, const mcl_network *network, mcl_dataset *data, const mcl_train_options *train_options,
-                        mcl_error *error)
+static mcl_status train(mcl_device *device, const mcl_network *network, mcl_dataset *data,
+                        const mcl_train_options *train_options, mcl_error *error)
 {
     mcl_trainer *trainer;
     mcl__progress_bar bar = mcl__progress_bar_begin(given.quiet);
@@ -209,8 +233,9 @@ static int check_network(void)
     for (; names[count]; count++)
         if (strcmp(names[count], given.network) == 0) return EXIT_SUCCESS;
     const char *near = mcl__nearest(given.network, names, count);
-    return mcl__usage_error(&mcl__subcommand_train, "there is no network \"%s\"; %s%s%s", given.network, near ? "did you mean \"" : "",
-                            near ? near : "`monocle networks` lists them", near ? "\"?" : "");
+    return mcl__usage_error(&mcl__subcommand_train, "there is no network \"%s\"; %s%s%s", given.network,
+                            near ? "did you mean \"" : "", near ? near : "`monocle networks` lists them",
+                            near ? "\"?" : "");
 }
 
 static int run_train(int argc, char **argv)

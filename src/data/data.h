@@ -3,6 +3,7 @@
 #define MCL_DATA_DATA_H
 #include "base/error.h"
 #include <monocle/data.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 /* All pixels, (count, H, W, C), when they are in memory; NULL when the data set streams. Owned by the data set. */
@@ -12,6 +13,8 @@ const int32_t *mcl__dataset_labels(const mcl_dataset *data); /* (count) */
 /* target[i] = pixels of samples[i]; decodes in parallel. One caller at a time decodes, others wait. */
 mcl_status mcl__dataset_fetch(mcl_dataset *data, const int32_t *samples, int count, uint8_t *target, mcl_error *error);
 mcl_status mcl__dataset_part(const mcl_dataset *data, mcl_part part, const int32_t **samples, int *count);
+/* Whether a file's name ends as those of pictures do; it need not be there. */
+bool mcl__is_picture(const char *path);
 mcl_status mcl__picture_load(const char *path, int height, int width, int channels, mcl_resize resize, uint8_t *target,
                              mcl_error *error);
 

@@ -59,7 +59,7 @@ static mcl_status list(const char *path, struct listing *listing, mcl_error *err
 
 static const char *last_name(const char *path) { return strrchr(path, '/') + 1; }
 
-static bool is_picture(const char *path)
+bool mcl__is_picture(const char *path)
 {
     static const char *const endings[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
     const char *dot = strrchr(path, '.');
@@ -92,7 +92,7 @@ static mcl_status scan_class(struct scan *scan, const char *folder, int label, m
     int before = scan->data->info.count;
     mcl_status status = list(folder, &found, error);
     for (size_t i = 0; status == MCL_OK && i < found.file_count; i++) {
-        if (is_picture(found.files[i])) status = add_picture(scan, found.files[i], label, part, error);
+        if (mcl__is_picture(found.files[i])) status = add_picture(scan, found.files[i], label, part, error);
         else scan->ignored++;
     }
     scan->ignored += (int64_t)found.folder_count;

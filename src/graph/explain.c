@@ -135,14 +135,16 @@ static void print_node(FILE *file, const mcl__plan *plan, int n, widths w)
         snprintf(work, sizeof work, "%.2f", flops(graph, node) / 1e6);
     }
     fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s", w.node, node->name, w.op, op, w.shape,
-            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), w.variant, variant_name(plan, n), launches, bytes, work);
+            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), w.variant, variant_name(plan, n), launches,
+            bytes, work);
     for (int c = 0; c < lowered->commands; c++) {
         const mcl__gemm *gemm = &lowered->command[c].gemm;
         if (lowered->command[c].kind == MCL__COMMAND_GEMM)
             fprintf(file, "  %s %d x %d x %d", library(plan), gemm->M, gemm->N, gemm->K);
     }
     for (int d = 0; d < lowered->deriveds; d++)
-        fprintf(file, "  weights as %s%s", lowered->derived[d].form, plan->form[plan->node_form[n][d]].maker == n ? "" : " (shared)");
+        fprintf(file, "  weights as %s%s", lowered->derived[d].form,
+                plan->form[plan->node_form[n][d]].maker == n ? "" : " (shared)");
     fputc('\n', file);
 }
 
@@ -150,19 +152,21 @@ static void print_totals(FILE *file, const mcl__plan *plan)
 {
     const mcl__plan_statistics *s = &plan->statistics;
     const double MiB = 0x1p20;
-    fprintf(file, "\n%d nodes; launches: %d load, %d compute, %d reduce, %d update, %d when parameters have changed\n", s->nodes,
-            s->launches[MCL__LOAD], s->launches[MCL__COMPUTE], s->launches[MCL__REDUCE], s->launches[MCL__UPDATE],
-            s->derive_launches);
+    fprintf(file, "\n%d nodes; launches: %d load, %d compute, %d reduce, %d update, %d when parameters have changed\n",
+            s->nodes, s->launches[MCL__LOAD], s->launches[MCL__COMPUTE], s->launches[MCL__REDUCE],
+            s->launches[MCL__UPDATE], s->derive_launches);
     if (s->products > 0) fprintf(file, "%d products served by %s\n", s->products, library(plan));
     else fprintf(file, "no product goes to a library\n");
     fprintf(file, "%.3f GFLOP a replay\n", s->flops / 1e9);
-    fprintf(file, "memory: %.2f MiB activations and workspaces (%.2f MiB if nothing were shared), %.2f MiB derived weights, "
-                  "%.2f MiB model, %.2f MiB data\n",
+    fprintf(file,
+            "memory: %.2f MiB activations and workspaces (%.2f MiB if nothing were shared), %.2f MiB derived weights, "
+            "%.2f MiB model, %.2f MiB data\n",
             (double)s->planned_bytes / MiB, (double)s->sum_bytes / MiB, (double)s->derived_bytes / MiB,
             (double)s->model_bytes / MiB, (double)s->data_bytes / MiB);
     int batch = mcl__plan_batch(plan->graph);
     fprintf(file, "a batch of %d needs %.2f MiB at its peak; each picture more or less, about %.2f MiB\n", batch,
-            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB, (double)s->planned_bytes / MiB / batch);
+            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB,
+            (double)s->planned_bytes / MiB / batch);
 }
 
 char *mcl__plan_explain(const mcl__plan *plan)
@@ -174,8 +178,8 @@ char *mcl__plan_explain(const mcl__plan *plan)
     FILE *file = open_memstream(&text, &length);
     if (!file) return NULL;
     widths w = measure(plan);
-    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s  %s\n", w.node, "node", w.op, "operator", w.shape, "output", w.variant, "variant",
-            "launches", "KiB", "MFLOP", "products (M x N x K), derived weights");
+    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s  %s\n", w.node, "node", w.op, "operator", w.shape, "output",
+            w.variant, "variant", "launches", "KiB", "MFLOP", "products (M x N x K), derived weights");
     for (int n = 0; n < plan->graph->nodes; n++) {
         mcl__segment segment = plan->graph->node[n].segment;
         if (n == 0 || plan->graph->node[n - 1].segment != segment) fprintf(file, "-- %s\n", segments[segment]);

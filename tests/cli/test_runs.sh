@@ -96,14 +96,6 @@ prints '^node +operator +output +variant +launches' '^-- compute' '^fc1 +dense \
     'products served by CBLAS' 'a batch of 20 needs [0-9.]+ MiB at its peak'
 check '--explain begins no run' lacks explained
 
-# --- Devices
-run probe
-expect 0
-prints '^native  ' 'self-test     passed'
-run OCL_ICD_VENDORS=/nonexistent probe --json
-expect 0
-prints '"selector": "native"' '"auto": true' '"passed": true'
-
 # --- A terminal: the bar keeps to its width
 if command -v script >/dev/null; then
     script -qec "stty cols 60; TERM=xterm '$program' train idx --network mlp --device native --set training.batch=20 \
