@@ -21,7 +21,7 @@ static void emit_seeds(conformance_cases *cases, const mcl__problem *problem)
     for (int i = 0; i < 6; i++) emit(cases, problem);
 }
 
-/* --- Epilogues ------------------------------------------------------------------------------------------------------------------ */
+/* --- Epilogues ---------------------------------------------------------------------------------------------------- */
 
 #define BIAS {.code = MCL_EP_BIAS}
 #define SCALE_SHIFT {.code = MCL_EP_SCALE_SHIFT}
@@ -54,8 +54,9 @@ static void append_epilogue(mcl__problem *problem, int which, mcl__shape out)
         test_problem_code(problem, epilogues[which][i], out.rank, out.d);
 }
 
-/* Each epilogue is a program of its own for a tile kernel, so only conv2d gets every code, on its first row. What the others get
- * there: the plain one, the usual one, and one with each kind of operand. Other rows alternate between the first two. */
+/* Each epilogue is a program of its own for a tile kernel, so only conv2d gets every code, on its first row. What the
+ * others get there: the plain one, the usual one, and one with each kind of operand. Other rows alternate between the
+ * first two. */
 static bool takes(mcl__op_kind op, int row, int epilogue)
 {
     if (row > 0) return epilogue == row % 2;
@@ -76,9 +77,11 @@ static void emit_epilogues(conformance_cases *cases, const mcl__problem *plain, 
     }
 }
 
-/* --- Convolution ----------------------------------------------------------------------------------------------------------------- */
+/* --- Convolution -------------------------------------------------------------------------------------------------- */
 
-typedef struct conv_row { int N, H, W, C, K, KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups; } conv_row;
+typedef struct conv_row {
+    int N, H, W, C, K, KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+} conv_row;
 
 static const conv_row convolutions[] = {
     {2, 5, 7, 3, 8, 3, 3, 1, 1, 1, 1, 1, 1, 1},      {1, 1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 1, 1, 1},
@@ -106,10 +109,13 @@ static void conv2d_cases(conformance_cases *cases, mcl__op_kind op)
 {
     for (int i = 0; i < COUNT(convolutions); i++) {
         conv_row r = convolutions[i];
-        mcl__problem problem = {.op = op, .attrs = {.conv = {r.KH, r.KW, r.stride_h, r.stride_w, r.pad_h, r.pad_w, r.dilation_h,
-                                                             r.dilation_w, r.groups, 0, 0}}};
-        int OH = positions(r.H, r.pad_h, r.KH, r.dilation_h, r.stride_h), OW = positions(r.W, r.pad_w, r.KW, r.dilation_w, r.stride_w);
-        mcl__shape x = {4, {r.N, r.H, r.W, r.C}}, w = {4, {r.KH, r.KW, r.C / r.groups, r.K}}, y = {4, {r.N, OH, OW, r.K}};
+        mcl__problem problem = {.op = op,
+                                .attrs = {.conv = {r.KH, r.KW, r.stride_h, r.stride_w, r.pad_h, r.pad_w, r.dilation_h,
+                                                   r.dilation_w, r.groups, 0, 0}}};
+        int OH = positions(r.H, r.pad_h, r.KH, r.dilation_h, r.stride_h),
+            OW = positions(r.W, r.pad_w, r.KW, r.dilation_w, r.stride_w);
+        mcl__shape x = {4, {r.N, r.H, r.W, r.C}}, w = {4, {r.KH, r.KW, r.C / r.groups, r.K}},
+                   y = {4, {r.N, OH, OW, r.K}};
         const mcl__shape operands[3][2] = {{x, w}, {y, w}, {x, y}};
         const mcl__shape *in = operands[op - MCL__OP_conv2d];
         test_problem_input(&problem, MCL_F32, 4, in[0].d);
@@ -140,12 +146,14 @@ static void dense_cases(conformance_cases *cases, mcl__op_kind op)
     }
 }
 
-/* --- Pointwise and by channel -------------------------------------------------------------------------------------------------- */
+/* --- Pointwise and by channel ------------------------------------------------------------------------------------- */
 
 static const mcl__shape activations[] = {
-    {4, {2, 3, 5, 7}},    {1, {1}},           {2, {3, 17}},        {4, {1, 1, 1, 17}},   {4, {4, 8, 8, 16}},  {4, {2, 1, 1, 1}},
-    {4, {3, 16, 17, 15}}, {4, {1, 9, 7, 64}}, {4, {2, 13, 13, 65}}, {2, {37, 10}},        {4, {16, 16, 16, 3}}, {4, {4, 32, 32, 8}},
-    {2, {1, 129}},        {2, {1000, 63}},    {4, {1, 1, 300, 32}}, {4, {2, 64, 64, 33}}, {4, {5, 40, 40, 16}},
+    {4, {2, 3, 5, 7}},    {1, {1}},          {2, {3, 17}},         {4, {1, 1, 1, 17}},
+    {4, {4, 8, 8, 16}},   {4, {2, 1, 1, 1}}, {4, {3, 16, 17, 15}}, {4, {1, 9, 7, 64}},
+    {4, {2, 13, 13, 65}}, {2, {37, 10}},     {4, {16, 16, 16, 3}}, {4, {4, 32, 32, 8}},
+    {2, {1, 129}},        {2, {1000, 63}},   {4, {1, 1, 300, 32}}, {4, {2, 64, 64, 33}},
+    {4, {5, 40, 40, 16}},
 };
 
 static void map_cases(conformance_cases *cases, mcl__op_kind op)
@@ -169,7 +177,8 @@ static void channel_cases(conformance_cases *cases, mcl__op_kind op)
         mcl__problem problem = {.op = op};
         if (op != MCL__OP_channel_sum) problem.attrs.norm.eps = 1e-5f;
         for (int t = 0; t < tensors; t++) test_problem_input(&problem, MCL_F32, activations[i].rank, activations[i].d);
-        for (int v = 0; v < vectors; v++) test_problem_input(&problem, MCL_F32, TEST_SHAPE(mcl__shape_channels(activations[i])));
+        for (int v = 0; v < vectors; v++)
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(mcl__shape_channels(activations[i])));
         emit(cases, &problem);
         if (op == MCL__OP_batch_norm_stats) emit(cases, &problem); /* an even and an odd seed: see fill_channels */
     }
@@ -183,12 +192,13 @@ static void batch_norm_vector_cases(conformance_cases *cases, mcl__op_kind op)
         for (int rows = 1; rows < 200; rows += 127) {
             mcl__problem problem = {.op = op, .attrs = {.norm = {.eps = 1e-5f, .momentum = 0.1f, .rows = rows}}};
             for (int v = 0; v < 4; v++) test_problem_input(&problem, MCL_F32, TEST_SHAPE(channels[i]));
-            if (op == MCL__OP_batch_norm_track) test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+            if (op == MCL__OP_batch_norm_track)
+                test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
             emit(cases, &problem);
         }
 }
 
-/* --- Pools ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Pools -------------------------------------------------------------------------------------------------------- */
 
 static const struct { int N, H, W, C, KH, KW, stride_h, stride_w, pad_h, pad_w, count_padding; } pools[] = {
     {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0},     {2, 4, 4, 3, 2, 2, 2, 2, 0, 0, 0},   {1, 7, 6, 15, 3, 3, 2, 2, 1, 1, 0},
@@ -205,13 +215,15 @@ static void pool_cases(conformance_cases *cases, mcl__op_kind op)
         problem.attrs.pool.KH = pools[i].KH, problem.attrs.pool.KW = pools[i].KW;
         problem.attrs.pool.stride_h = pools[i].stride_h, problem.attrs.pool.stride_w = pools[i].stride_w;
         problem.attrs.pool.pad_h = pools[i].pad_h, problem.attrs.pool.pad_w = pools[i].pad_w;
-        if (op == MCL__OP_avg_pool || op == MCL__OP_avg_pool_bwd) problem.attrs.pool.count_padding = pools[i].count_padding;
+        if (op == MCL__OP_avg_pool || op == MCL__OP_avg_pool_bwd)
+            problem.attrs.pool.count_padding = pools[i].count_padding;
         int OH = positions(pools[i].H, pools[i].pad_h, pools[i].KH, 1, pools[i].stride_h);
         int OW = positions(pools[i].W, pools[i].pad_w, pools[i].KW, 1, pools[i].stride_w);
         if (backward) {
             problem.attrs.pool.H = pools[i].H, problem.attrs.pool.W = pools[i].W;
             test_problem_input(&problem, MCL_F32, TEST_SHAPE(pools[i].N, OH, OW, pools[i].C));
-            if (op == MCL__OP_max_pool_bwd) test_problem_input(&problem, MCL_U8, TEST_SHAPE(pools[i].N, OH, OW, pools[i].C));
+            if (op == MCL__OP_max_pool_bwd)
+                test_problem_input(&problem, MCL_U8, TEST_SHAPE(pools[i].N, OH, OW, pools[i].C));
         } else {
             test_problem_input(&problem, MCL_F32, TEST_SHAPE(pools[i].N, pools[i].H, pools[i].W, pools[i].C));
         }
@@ -235,7 +247,7 @@ static void global_pool_cases(conformance_cases *cases, mcl__op_kind op)
     }
 }
 
-/* --- Regions ----------------------------------------------------------------------------------------------------------------------- */
+/* --- Regions ------------------------------------------------------------------------------------------------------ */
 
 static const struct { mcl__shape large, small; int offset[4]; } regions[] = {
     {{4, {2, 5, 4, 3}}, {4, {1, 3, 4, 2}}, {1, 2, 0, 1}},      {{1, {1}}, {1, {1}}, {0}},
@@ -277,9 +289,11 @@ static void concat_cases(conformance_cases *cases, mcl__op_kind op)
     }
 }
 
-/* --- Loss ---------------------------------------------------------------------------------------------------------------------------- */
+/* --- Loss --------------------------------------------------------------------------------------------------------- */
 
-static const struct { int R, C; } logits[] = {{7, 10}, {1, 1}, {1, 10}, {64, 10}, {33, 101}, {5, 1000}, {257, 3}, {2, 17}, {130, 16}};
+static const struct {
+    int R, C;
+} logits[] = {{7, 10}, {1, 1}, {1, 10}, {64, 10}, {33, 101}, {5, 1000}, {257, 3}, {2, 17}, {130, 16}};
 
 static void softmax_cases(conformance_cases *cases, mcl__op_kind op)
 {
@@ -294,7 +308,7 @@ static void softmax_cases(conformance_cases *cases, mcl__op_kind op)
     }
 }
 
-/* --- Load, outcome and updates ---------------------------------------------------------------------------------------------------- */
+/* --- Load, outcome and updates ------------------------------------------------------------------------------------ */
 
 static const struct { int N, H, W, C, samples, streamed, flip, crop; } loads[] = {
     {4, 5, 7, 3, 9, 0, 1, 2},  {1, 1, 1, 1, 1, 0, 0, 0},   {3, 28, 28, 1, 7, 0, 0, 0}, {5, 32, 32, 3, 5, 1, 1, 4},
@@ -332,7 +346,8 @@ static void outcome_cases(conformance_cases *cases, mcl__op_kind op)
 
 /* A slab and the part of it that one optimiser group owns. */
 static const struct { int total, offset, n; } slabs[] = {
-    {40, 3, 30}, {1, 0, 1}, {15, 0, 15}, {16, 0, 16}, {17, 1, 16}, {65, 0, 63}, {257, 16, 240}, {5003, 7, 4990}, {70001, 0, 70001},
+    {40, 3, 30}, {1, 0, 1},      {15, 0, 15},     {16, 0, 16},       {17, 1, 16},
+    {65, 0, 63}, {257, 16, 240}, {5003, 7, 4990}, {70001, 0, 70001},
 };
 
 static void slab_cases(conformance_cases *cases, mcl__op_kind op)
@@ -374,7 +389,7 @@ static void optimiser_cases(conformance_cases *cases, mcl__op_kind op)
         }
 }
 
-/* --- The table ---------------------------------------------------------------------------------------------------------------------- */
+/* --- The table ---------------------------------------------------------------------------------------------------- */
 
 static void (*const makers[MCL__OP_COUNT])(conformance_cases *cases, mcl__op_kind op) = {
     [MCL__OP_load] = load_cases,

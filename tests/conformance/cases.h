@@ -1,4 +1,5 @@
-/* The problems that every variant of every operator is checked on: sizes of 1, primes, and sizes around each tile's edge. */
+/* The problems that every variant of every operator is checked on: sizes of 1, primes, and sizes around each tile's
+ * edge. */
 #ifndef MCL_CONFORMANCE_CASES_H
 #define MCL_CONFORMANCE_CASES_H
 #include "ops/op.h"

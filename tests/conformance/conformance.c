@@ -1,7 +1,7 @@
 /* Every variant of every operator against the oracle, on every device there is: the test that a new kernel must pass.
  *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--list] [--verbose]
- * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel, and
- * where everything was skipped. Exit status 77: the device that was asked for is not there. */
+ * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel,
+ * and where everything was skipped. Exit status 77: the device that was asked for is not there. */
 #include "conformance/cases.h"
 #include "conformance/kernels.h"
 #include "ops/oracle/oracle.h"
@@ -48,11 +48,10 @@ static int fail(totals *all, const char *format, ...)
     vprintf(format, list);
     printf("\n");
     va_end(list);
-    fflush(stdout);
     return ++all->failures;
 }
 
-/* --- One problem -------------------------------------------------------------------------------------------------------------------- */
+/* --- One problem -------------------------------------------------------------------------------------------------- */
 
 static void describe(const mcl__problem *problem, uint64_t seed, char text[512])
 {
@@ -66,8 +65,8 @@ static void describe(const mcl__problem *problem, uint64_t seed, char text[512])
                            problem->attrs.conv.pad_w, problem->attrs.conv.dilation_h, problem->attrs.conv.dilation_w,
                            problem->attrs.conv.groups);
     for (int i = 0; i < problem->epilogue.count && length < 500; i++)
-        length += snprintf(text + length, (size_t)(512 - length), "%s%d:%d", i ? "," : " codes ", problem->epilogue.code[i].code,
-                           problem->epilogue.code[i].act);
+        length += snprintf(text + length, (size_t)(512 - length), "%s%d:%d", i ? "," : " codes ",
+                           problem->epilogue.code[i].code, problem->epilogue.code[i].act);
 }
 
 /* How many elements to look at: all of them, or what a budget of multiplications allows. */
@@ -93,14 +92,15 @@ static double run_problem(mcl_device *device, const mcl__problem *problem, uint6
     if (test_problem_run(device, &test, run, &error) != MCL_OK)
         fail(all, "%s %s%s: %s\n      %s", name, run->variant, run->in_place ? " in place" : "", error.text, what);
     else if ((worst = test_problem_check(&test, before, limit_of(problem), text)) > 1)
-        fail(all, "%s %s%s: %.3g of the bound: %s\n      %s", name, run->variant, run->in_place ? " in place" : "", worst, text, what);
+        fail(all, "%s %s%s: %.3g of the bound: %s\n      %s", name, run->variant, run->in_place ? " in place" : "",
+             worst, text, what);
     all->problems++;
     test_problem_free(&test);
     test_problem_free_outputs(before);
     return worst;
 }
 
-/* --- One variant -------------------------------------------------------------------------------------------------------------------- */
+/* --- One variant -------------------------------------------------------------------------------------------------- */
 
 typedef struct bench {
     mcl_device *device;
@@ -114,14 +114,15 @@ static bool applies(const mcl__variant *variant, const mcl__problem *problem, co
     return !variant->applicable || variant->applicable(problem, capabilities);
 }
 
-/* What GPUs are lowered differently for takes fewer problems: each costs a compilation or two. The reference is the same. */
+/* What GPUs are lowered differently for takes fewer problems: each costs a compilation or two. The reference is the
+ * same. */
 static bool chosen(const bench *b, const settings *s, const mcl__variant *variant, int index)
 {
     return !b->pass->as_gpu || s->variant || (variant->applicable && index % 3 == 0);
 }
 
-static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, const mcl__variant *variant, conformance_cases cases,
-                        totals *all)
+static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, const mcl__variant *variant,
+                        conformance_cases cases, totals *all)
 {
     const mcl__op *op = mcl__op_get(kind);
     int ran = 0;
@@ -145,11 +146,11 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
     }
     if (ran == 0) return;
     all->variants++;
-    printf("%-26s %-18s %-14s %3d problems  worst error %.3f of its bound\n", op->name, variant->name, b->pass->name, ran, worst);
-    fflush(stdout);
+    printf("%-26s %-18s %-14s %3d problems  worst error %.3f of its bound\n", op->name, variant->name, b->pass->name,
+           ran, worst);
 }
 
-/* --- Coverage ----------------------------------------------------------------------------------------------------------------------- */
+/* --- Coverage ----------------------------------------------------------------------------------------------------- */
 
 /* Devices that this machine need not have: a variant that would apply on none of them has no problem to exercise it. */
 static const mcl__capabilities imagined[] = {
@@ -184,7 +185,8 @@ static bool has_oracle(const mcl__problem *problem)
     test_problem test = {.problem = *problem};
     mcl__oracle *oracle = NULL;
     test_problem_fill(&test, 1);
-    bool has = mcl__oracle_create(problem, (const void *const *)test.in, (const void *const *)test.out, &oracle, NULL) == MCL_OK;
+    bool has = mcl__oracle_create(problem, (const void *const *)test.in, (const void *const *)test.out, &oracle,
+                                  NULL) == MCL_OK;
     mcl__oracle_destroy(oracle);
     test_problem_free(&test);
     return has;
@@ -200,7 +202,8 @@ static bool check_operator(const settings *s, const mcl__op *op, conformance_cas
     const mcl__variant *variant = op->variants, *last = NULL;
     for (; variant && variant->name; last = variant++)
         if (!s->small && !exercised(variant, cases)) fail(all, "%s: no problem exercises %s", op->name, variant->name);
-    if (!last || strcmp(last->name, "reference") || last->applicable) fail(all, "%s: the last variant is not a reference", op->name);
+    if (!last || strcmp(last->name, "reference") || last->applicable)
+        fail(all, "%s: the last variant is not a reference", op->name);
     return all->failures == failures;
 }
 
@@ -208,10 +211,11 @@ static void check_kernels(const conformance_kernels *kernels, totals *all)
 {
     if (kernels->count == 0) fail(all, "no kernels found in %s", KERNELS_FOLDER);
     for (int i = 0; i < kernels->count; i++)
-        if (!kernels->at[i].used) fail(all, "no problem compiled %s of %s.cl", kernels->at[i].name, kernels->at[i].source);
+        if (!kernels->at[i].used)
+            fail(all, "no problem compiled %s of %s.cl", kernels->at[i].name, kernels->at[i].source);
 }
 
-/* --- Devices ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Devices ------------------------------------------------------------------------------------------------------ */
 
 /* The first CPU behind OpenCL, else the first OpenCL device: its selector, or empty. */
 static void find_opencl(char selector[16])
@@ -275,11 +279,12 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
     return true;
 }
 
-/* --- Program ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Program ------------------------------------------------------------------------------------------------------ */
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small] [--list] [--verbose]\n");
+    fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small] "
+                    "[--list] [--verbose]\n");
     return 2;
 }
 
@@ -309,6 +314,7 @@ int main(int count, char **arguments)
     }
     if (s.list) return list_variants(), 0;
 
+    setvbuf(stdout, NULL, _IOLBF, 0); /* lines are out before anything crashes */
     mcl__ops_register_native();
     totals all = {0};
     conformance_kernels kernels = conformance_kernels_scan(KERNELS_FOLDER);

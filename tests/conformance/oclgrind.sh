@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every kernel under the OpenCL interpreter oclgrind, on small problems: invalid accesses, data races, uninitialised reads,
-# misuse of the API. oclgrind.sh BUILD [OPERATOR...]; fails when anything was reported.
+# Every kernel under the OpenCL interpreter oclgrind, on small problems: invalid accesses, data races, uninitialised
+# reads, misuse of the API. oclgrind.sh BUILD [OPERATOR...]; fails when anything was reported.
 set -eu
 build=$(cd "$1" && pwd)
 shift
@@ -13,7 +13,7 @@ export XDG_CACHE_HOME
 
 [ $# -gt 0 ] || set -- $("$program" --list | grep ' ' | cut -d: -f1) # a view has no variants, and no space in its line
 
-# Without -cl-opt-disable, oclgrind aborts on --uninitialized. Its exit status is the program's; its findings are the log.
+# Without -cl-opt-disable, oclgrind aborts on --uninitialized. Its exit status is the program's, its findings the log.
 printf '%s\n' "$@" | xargs -P 2 -I OP sh -c '
   oclgrind --build-options -cl-opt-disable --data-races --uninitialized --check-api --log "$2/OP.log" \
     "$1" --device opencl --small --op OP >"$2/OP.out" 2>&1 || touch "$2/OP.failed"

@@ -1,13 +1,13 @@
-/* Every gradient formula of the oracle against finite differences of the oracle's own forward values, all in double. What
- * devices compute is tied to the oracle by the conformance test. */
+/* Every gradient formula of the oracle against finite differences of the oracle's own forward values, all in double.
+ * What devices compute is tied to the oracle by the conformance test. */
 #include "support/problem.h"
 #include <check.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Values are multiples of 2^-8 and steps powers of two, so that x + h is exact in f32 and only the differences' own error
- * remains: Richardson's extrapolation leaves a term of h^4. */
+/* Values are multiples of 2^-8 and steps powers of two, so that x + h is exact in f32 and only the differences' own
+ * error remains: Richardson's extrapolation leaves a term of h^4. */
 #define STEP 0x1p-7
 #define TOLERANCE 2e-6
 
@@ -43,7 +43,8 @@ static double evaluate(const objective *o)
     if (o->other) return o->other(o);
     double *y = test_problem_oracle(&o->forward, o->in, NULL, 0), sum = 0;
     ck_assert_ptr_nonnull(y);
-    for (int i = 0; i < mcl__shape_elements(o->forward.out[0]); i++) sum += y[i] * (o->dy ? (double)o->dy[i] : o->weight);
+    for (int i = 0; i < mcl__shape_elements(o->forward.out[0]); i++)
+        sum += y[i] * (o->dy ? (double)o->dy[i] : o->weight);
     free(y);
     return sum;
 }
@@ -68,8 +69,8 @@ static void expect_gradient(const objective *o, float *x, int n, const double *g
     for (int i = 0; i < n; i++) {
         double wide = central(o, &x[i], (float)STEP), narrow = central(o, &x[i], (float)STEP / 2);
         double difference = (4 * narrow - wide) / 3;
-        ck_assert_msg(fabs(difference - gradient[i]) <= TOLERANCE * scale, "element %d: differences give %.9g, the oracle %.9g", i,
-                      difference, gradient[i]);
+        ck_assert_msg(fabs(difference - gradient[i]) <= TOLERANCE * scale,
+                      "element %d: differences give %.9g, the oracle %.9g", i, difference, gradient[i]);
     }
 }
 
@@ -81,8 +82,8 @@ static void infer(mcl__problem *problem)
 }
 
 /* The backward operator with these two inputs (b may be absent), its values checked against differences in x. */
-static void expect_backward(const objective *o, float *x, mcl__op_kind op, mcl__attrs attrs, mcl__shape a_shape, void *a,
-                            mcl__shape b_shape, mcl__dtype b_dtype, void *b, mcl__shape dx)
+static void expect_backward(const objective *o, float *x, mcl__op_kind op, mcl__attrs attrs, mcl__shape a_shape,
+                            void *a, mcl__shape b_shape, mcl__dtype b_dtype, void *b, mcl__shape dx)
 {
     mcl__problem backward = {.op = op, .attrs = attrs};
     test_problem_input(&backward, MCL_F32, a_shape.rank, a_shape.d);
@@ -100,30 +101,35 @@ static void free_inputs(objective *o)
     free(o->dy);
 }
 
-/* --- Convolution and dense layers -------------------------------------------------------------------------------------------- */
+/* --- Convolution and dense layers --------------------------------------------------------------------------------- */
 
-static const struct { int N, H, W, C, K, KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups; } convolutions[] = {
-    {2, 5, 5, 2, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {1, 7, 6, 2, 2, 3, 2, 2, 3, 1, 0, 1, 2, 1}, {2, 4, 5, 4, 6, 3, 3, 1, 2, 2, 1, 1, 1, 2},
-    {1, 6, 6, 3, 3, 3, 3, 2, 2, 1, 1, 1, 1, 3}, {1, 5, 5, 2, 4, 3, 3, 1, 1, 2, 2, 2, 2, 2}, {3, 3, 3, 3, 2, 1, 1, 2, 2, 0, 0, 1, 1, 1},
+static const struct {
+    int N, H, W, C, K, KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+} convolutions[] = {
+    {2, 5, 5, 2, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1}, {1, 7, 6, 2, 2, 3, 2, 2, 3, 1, 0, 1, 2, 1},
+    {2, 4, 5, 4, 6, 3, 3, 1, 2, 2, 1, 1, 1, 2}, {1, 6, 6, 3, 3, 3, 3, 2, 2, 1, 1, 1, 1, 3},
+    {1, 5, 5, 2, 4, 3, 3, 1, 1, 2, 2, 2, 2, 2}, {3, 3, 3, 3, 2, 1, 1, 2, 2, 0, 0, 1, 1, 1},
 };
 
 START_TEST(conv2d)
 {
-    int N = convolutions[_i].N, H = convolutions[_i].H, W = convolutions[_i].W, C = convolutions[_i].C, K = convolutions[_i].K;
-    mcl__attrs attrs = {.conv = {convolutions[_i].KH, convolutions[_i].KW, convolutions[_i].stride_h, convolutions[_i].stride_w,
-                                 convolutions[_i].pad_h, convolutions[_i].pad_w, convolutions[_i].dilation_h,
-                                 convolutions[_i].dilation_w, convolutions[_i].groups, 0, 0}};
+    int N = convolutions[_i].N, H = convolutions[_i].H, W = convolutions[_i].W, C = convolutions[_i].C,
+        K = convolutions[_i].K;
+    mcl__attrs attrs = {.conv = {convolutions[_i].KH, convolutions[_i].KW, convolutions[_i].stride_h,
+                                 convolutions[_i].stride_w, convolutions[_i].pad_h, convolutions[_i].pad_w,
+                                 convolutions[_i].dilation_h, convolutions[_i].dilation_w, convolutions[_i].groups, 0,
+                                 0}};
     objective o = {.forward = {.op = MCL__OP_conv2d, .attrs = attrs}};
     test_problem_input(&o.forward, MCL_F32, TEST_SHAPE(N, H, W, C));
     test_problem_input(&o.forward, MCL_F32, TEST_SHAPE(attrs.conv.KH, attrs.conv.KW, C / attrs.conv.groups, K));
     infer(&o.forward);
     for (int i = 0; i < 2; i++) o.in[i] = grid_tensor(mcl__shape_elements(o.forward.in[i]));
     o.dy = grid_tensor(mcl__shape_elements(o.forward.out[0]));
-    expect_backward(&o, o.in[1], MCL__OP_conv2d_bwd_weight, attrs, o.forward.in[0], o.in[0], o.forward.out[0], MCL_F32, o.dy,
-                    o.forward.in[1]);
+    expect_backward(&o, o.in[1], MCL__OP_conv2d_bwd_weight, attrs, o.forward.in[0], o.in[0], o.forward.out[0], MCL_F32,
+                    o.dy, o.forward.in[1]);
     attrs.conv.H = H, attrs.conv.W = W;
-    expect_backward(&o, o.in[0], MCL__OP_conv2d_bwd_data, attrs, o.forward.out[0], o.dy, o.forward.in[1], MCL_F32, o.in[1],
-                    o.forward.in[0]);
+    expect_backward(&o, o.in[0], MCL__OP_conv2d_bwd_data, attrs, o.forward.out[0], o.dy, o.forward.in[1], MCL_F32,
+                    o.in[1], o.forward.in[0]);
     free_inputs(&o);
 }
 END_TEST
@@ -135,15 +141,15 @@ START_TEST(dense)
     test_problem_input(&o.forward, MCL_F32, TEST_SHAPE(5, 4));
     infer(&o.forward);
     o.in[0] = grid_tensor(15), o.in[1] = grid_tensor(20), o.dy = grid_tensor(12);
-    expect_backward(&o, o.in[0], MCL__OP_dense_bwd_data, (mcl__attrs){0}, o.forward.out[0], o.dy, o.forward.in[1], MCL_F32, o.in[1],
-                    o.forward.in[0]);
-    expect_backward(&o, o.in[1], MCL__OP_dense_bwd_weight, (mcl__attrs){0}, o.forward.in[0], o.in[0], o.forward.out[0], MCL_F32, o.dy,
-                    o.forward.in[1]);
+    expect_backward(&o, o.in[0], MCL__OP_dense_bwd_data, (mcl__attrs){0}, o.forward.out[0], o.dy, o.forward.in[1],
+                    MCL_F32, o.in[1], o.forward.in[0]);
+    expect_backward(&o, o.in[1], MCL__OP_dense_bwd_weight, (mcl__attrs){0}, o.forward.in[0], o.in[0], o.forward.out[0],
+                    MCL_F32, o.dy, o.forward.in[1]);
     free_inputs(&o);
 }
 END_TEST
 
-/* --- Pointwise codes ------------------------------------------------------------------------------------------------------------ */
+/* --- Pointwise codes ---------------------------------------------------------------------------------------------- */
 
 /* With integers for the kinks' neighbours: ReLU6's upper end is passed too. */
 static void spread(float *x, int n)
@@ -187,13 +193,16 @@ END_TEST
 /* At the kinks themselves, where differences say nothing: the convention of PyTorch. */
 START_TEST(kinks)
 {
-    static const struct { int act; float y, slope; } at[] = {
-        {MCL_ACT_RELU, 0, 0}, {MCL_ACT_RELU6, 0, 0}, {MCL_ACT_RELU6, 6, 0}, {MCL_ACT_LEAKY_RELU, 0, 0.125f}, {MCL_ACT_RELU, 1, 1},
+    static const struct { int act; float y, slope;
+    } at[] = {
+        {MCL_ACT_RELU, 0, 0}, {MCL_ACT_RELU6, 0, 0}, {MCL_ACT_RELU6, 6, 0}, {MCL_ACT_LEAKY_RELU, 0, 0.125f},
+        {MCL_ACT_RELU, 1, 1},
     };
     float dy = 1, y = at[_i].y;
     mcl__problem problem = {.op = MCL__OP_map};
     test_problem_input(&problem, MCL_F32, TEST_SHAPE(1, 1));
-    test_problem_code(&problem, (mcl_epilogue_code){.code = MCL_EP_DACT, .act = at[_i].act, .alpha = 0.125f}, TEST_SHAPE(1, 1));
+    test_problem_code(&problem, (mcl_epilogue_code){.code = MCL_EP_DACT, .act = at[_i].act, .alpha = 0.125f},
+                      TEST_SHAPE(1, 1));
     infer(&problem);
     double *dx = test_problem_oracle(&problem, (void *[]){&dy, &y}, NULL, 0);
     ck_assert(dx && dx[0] == (double)at[_i].slope);
@@ -224,7 +233,8 @@ START_TEST(dropout)
 }
 END_TEST
 
-/* y = code(x, t...): the gradient of a bias or shift is channel_sum(dy), of a scale channel_sum(dy * x), of x dy * scale. */
+/* y = code(x, t...): the gradient of a bias or shift is channel_sum(dy), of a scale channel_sum(dy * x), of x dy *
+ * scale. */
 START_TEST(bias_scale_shift_add)
 {
     enum { ROWS = 6, C = 5, N = ROWS * C };
@@ -258,7 +268,7 @@ START_TEST(bias_scale_shift_add)
 }
 END_TEST
 
-/* --- Batch normalisation, training mode ------------------------------------------------------------------------------------- */
+/* --- Batch normalisation, training mode --------------------------------------------------------------------------- */
 
 enum { BN_ROWS = 12, BN_C = 3, BN_N = BN_ROWS * BN_C };
 #define BN_EPS 1e-3f
@@ -332,7 +342,7 @@ START_TEST(batch_norm)
 }
 END_TEST
 
-/* --- Pools ----------------------------------------------------------------------------------------------------------------------- */
+/* --- Pools -------------------------------------------------------------------------------------------------------- */
 
 static const struct { int N, H, W, C, KH, KW, stride_h, stride_w, pad_h, pad_w, count_padding; } pools[] = {
     {2, 4, 4, 2, 2, 2, 2, 2, 0, 0, 0}, {1, 7, 6, 3, 3, 3, 2, 2, 1, 1, 0}, {1, 5, 5, 2, 3, 2, 1, 1, 1, 1, 1},
@@ -364,8 +374,8 @@ START_TEST(max_pool)
     double *place = test_problem_oracle(&o.forward, o.in, NULL, 1);
     unsigned char *index = malloc((size_t)windows);
     for (int i = 0; i < windows; i++) index[i] = (unsigned char)place[i];
-    expect_backward(&o, x, MCL__OP_max_pool_bwd, o.forward.attrs, o.forward.out[0], o.dy, o.forward.out[0], MCL_U8, index,
-                    o.forward.in[0]);
+    expect_backward(&o, x, MCL__OP_max_pool_bwd, o.forward.attrs, o.forward.out[0], o.dy, o.forward.out[0], MCL_U8,
+                    index, o.forward.in[0]);
     free(place), free(index);
     free_inputs(&o);
 }
@@ -386,8 +396,8 @@ END_TEST
 START_TEST(avg_pool)
 {
     objective o = pool_objective(MCL__OP_avg_pool, _i);
-    expect_backward(&o, o.in[0], MCL__OP_avg_pool_bwd, o.forward.attrs, o.forward.out[0], o.dy, o.forward.out[0], MCL_F32, NULL,
-                    o.forward.in[0]);
+    expect_backward(&o, o.in[0], MCL__OP_avg_pool_bwd, o.forward.attrs, o.forward.out[0], o.dy, o.forward.out[0],
+                    MCL_F32, NULL, o.forward.in[0]);
     free_inputs(&o);
 }
 END_TEST
@@ -399,13 +409,13 @@ START_TEST(global_avg_pool)
     infer(&o.forward);
     o.in[0] = grid_tensor(2 * 15 * 4), o.dy = grid_tensor(8);
     mcl__attrs attrs = {.pool = {.H = 3, .W = 5}};
-    expect_backward(&o, o.in[0], MCL__OP_global_avg_pool_bwd, attrs, o.forward.out[0], o.dy, o.forward.out[0], MCL_F32, NULL,
-                    o.forward.in[0]);
+    expect_backward(&o, o.in[0], MCL__OP_global_avg_pool_bwd, attrs, o.forward.out[0], o.dy, o.forward.out[0], MCL_F32,
+                    NULL, o.forward.in[0]);
     free_inputs(&o);
 }
 END_TEST
 
-/* --- Regions: slice and pad are each other's gradient ------------------------------------------------------------------------ */
+/* --- Regions: slice and pad are each other's gradient ------------------------------------------------------------- */
 
 START_TEST(slice_and_pad)
 {
@@ -421,7 +431,8 @@ START_TEST(slice_and_pad)
         infer(&o.forward);
         ck_assert(mcl__shape_equal(o.forward.out[0], y));
         o.in[0] = grid_tensor(mcl__shape_elements(x)), o.dy = grid_tensor(mcl__shape_elements(y));
-        expect_backward(&o, o.in[0], way ? MCL__OP_slice : MCL__OP_pad, way ? slice : pad, y, o.dy, y, MCL_F32, NULL, x);
+        expect_backward(&o, o.in[0], way ? MCL__OP_slice : MCL__OP_pad, way ? slice : pad, y, o.dy, y, MCL_F32, NULL,
+                        x);
         free_inputs(&o);
     }
 }
@@ -443,14 +454,15 @@ START_TEST(concat)
     mcl__attrs slice = {0};
     for (int i = 0; i < INPUTS; i++) {
         slice.region.size = o.forward.in[i];
-        expect_backward(&o, o.in[i], MCL__OP_slice, slice, o.forward.out[0], o.dy, o.forward.out[0], MCL_F32, NULL, o.forward.in[i]);
+        expect_backward(&o, o.in[i], MCL__OP_slice, slice, o.forward.out[0], o.dy, o.forward.out[0], MCL_F32, NULL,
+                        o.forward.in[i]);
         slice.region.offset[axis] += i + 1;
     }
     free_inputs(&o);
 }
 END_TEST
 
-/* --- Loss ------------------------------------------------------------------------------------------------------------------------- */
+/* --- Loss --------------------------------------------------------------------------------------------------------- */
 
 /* The mean over the valid rows; the last row is padding and has no gradient. */
 START_TEST(softmax_cross_entropy)
@@ -478,7 +490,7 @@ START_TEST(softmax_cross_entropy)
 }
 END_TEST
 
-/* --- Every operator with a gradient is above ------------------------------------------------------------------------------------ */
+/* --- Every operator with a gradient is above ---------------------------------------------------------------------- */
 
 START_TEST(all_covered)
 {

@@ -1,5 +1,5 @@
-/* Operators against values that PyTorch gave (tests/ops/torch/make_values.py): the oracle, and the reference variants on
- * the native device and on the first OpenCL CPU. */
+/* Operators against values that PyTorch gave (tests/ops/torch/make_values.py): the oracle, and the reference variants
+ * on the native device and on the first OpenCL CPU. */
 #include "ops/oracle/oracle.h"
 #include "support/problem.h"
 #include <check.h>
@@ -14,7 +14,7 @@
 
 static json_t *values; /* the whole file */
 
-/* --- From JSON to a problem --------------------------------------------------------------------------------------------------------- */
+/* --- From JSON to a problem --------------------------------------------------------------------------------------- */
 
 static mcl__op_kind op_named(const char *name)
 {
@@ -26,13 +26,44 @@ static mcl__op_kind op_named(const char *name)
 #define INT(field) {#field, offsetof(mcl__attrs, field), false}
 #define FLOAT(field) {#field, offsetof(mcl__attrs, field), true}
 static const struct { const char *name; size_t at; bool is_float; } fields[] = {
-    INT(conv.KH), INT(conv.KW), INT(conv.stride_h), INT(conv.stride_w), INT(conv.pad_h), INT(conv.pad_w), INT(conv.dilation_h),
-    INT(conv.dilation_w), INT(conv.groups), INT(conv.H), INT(conv.W), INT(pool.KH), INT(pool.KW), INT(pool.stride_h),
-    INT(pool.stride_w), INT(pool.pad_h), INT(pool.pad_w), INT(pool.count_padding), INT(pool.H), INT(pool.W), FLOAT(norm.eps),
-    FLOAT(norm.momentum), INT(norm.rows), INT(concat.axis), INT(region.offset), INT(sgd.n), INT(sgd.nesterov),
-    FLOAT(sgd.momentum), FLOAT(sgd.dampening), FLOAT(sgd.decay), INT(adam.n), INT(adam.decoupled), FLOAT(adam.beta1),
-    FLOAT(adam.beta2), FLOAT(adam.eps), FLOAT(adam.decay),
-    {"region.rank", offsetof(mcl__attrs, region.size.rank), false}, {"region.d", offsetof(mcl__attrs, region.size.d), false},
+    INT(conv.KH),
+    INT(conv.KW),
+    INT(conv.stride_h),
+    INT(conv.stride_w),
+    INT(conv.pad_h),
+    INT(conv.pad_w),
+    INT(conv.dilation_h),
+    INT(conv.dilation_w),
+    INT(conv.groups),
+    INT(conv.H),
+    INT(conv.W),
+    INT(pool.KH),
+    INT(pool.KW),
+    INT(pool.stride_h),
+    INT(pool.stride_w),
+    INT(pool.pad_h),
+    INT(pool.pad_w),
+    INT(pool.count_padding),
+    INT(pool.H),
+    INT(pool.W),
+    FLOAT(norm.eps),
+    FLOAT(norm.momentum),
+    INT(norm.rows),
+    INT(concat.axis),
+    INT(region.offset),
+    INT(sgd.n),
+    INT(sgd.nesterov),
+    FLOAT(sgd.momentum),
+    FLOAT(sgd.dampening),
+    FLOAT(sgd.decay),
+    INT(adam.n),
+    INT(adam.decoupled),
+    FLOAT(adam.beta1),
+    FLOAT(adam.beta2),
+    FLOAT(adam.eps),
+    FLOAT(adam.decay),
+    {"region.rank", offsetof(mcl__attrs, region.size.rank), false},
+    {"region.d", offsetof(mcl__attrs, region.size.d), false},
 };
 
 static void set_attribute(mcl__attrs *attrs, const char *name, const json_t *value)
@@ -113,12 +144,14 @@ static test_problem problem_of(const json_t *row)
     test_problem test = {.problem.op = op_named(json_string_value(json_object_get(row, "op")))};
     const char *name;
     json_t *attribute;
-    json_object_foreach(json_object_get(row, "attrs"), name, attribute) set_attribute(&test.problem.attrs, name, attribute);
+    json_object_foreach(json_object_get(row, "attrs"), name, attribute)
+        set_attribute(&test.problem.attrs, name, attribute);
     const json_t *in = json_object_get(row, "in"), *codes = json_object_get(row, "codes");
     const json_t *gradients = json_object_get(row, "gradients"), *before = json_object_get(row, "before");
     for (size_t i = 0; i < json_array_size(in); i++) append_tensor(&test, json_array_get(in, i));
     if (gradients) append_tensor(&test, json_array_get(gradients, 0));
-    if (json_object_get(row, "step")) append(&test, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)), calloc(1, sizeof(mcl_step)));
+    if (json_object_get(row, "step"))
+        append(&test, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)), calloc(1, sizeof(mcl_step)));
     if (gradients) append(&test, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_state)), calloc(1, sizeof(mcl_state)));
     for (size_t i = 0; i < json_array_size(codes); i++) {
         const json_t *code = json_array_get(codes, i);
@@ -127,18 +160,21 @@ static test_problem problem_of(const json_t *row)
                                 .alpha = (float)number_in(code, "alpha", 0)};
     }
     mcl_error error = {0};
-    ck_assert_msg(test_problem_infer(&test.problem, &error) == MCL_OK, "%s: %s", json_string_value(json_object_get(row, "name")),
-                  error.text);
+    ck_assert_msg(test_problem_infer(&test.problem, &error) == MCL_OK, "%s: %s",
+                  json_string_value(json_object_get(row, "name")), error.text);
     for (int i = 0; i < test.problem.outputs; i++)
-        test.out[i] = before ? data_of(json_array_get(before, (size_t)i)) : calloc(1, test_problem_out_bytes(&test.problem, i));
+        test.out[i] =
+            before ? data_of(json_array_get(before, (size_t)i)) : calloc(1, test_problem_out_bytes(&test.problem, i));
     return test;
 }
 
-/* --- Computing ------------------------------------------------------------------------------------------------------------------------ */
+/* --- Computing ---------------------------------------------------------------------------------------------------- */
 
 static double as_double(mcl__dtype dtype, const void *data, int i)
 {
-    return dtype == MCL_F32 ? (double)((const float *)data)[i] : dtype == MCL_I32 ? ((const int32_t *)data)[i] : ((const uint8_t *)data)[i];
+    return dtype == MCL_F32   ? (double)((const float *)data)[i]
+           : dtype == MCL_I32 ? ((const int32_t *)data)[i]
+                              : ((const uint8_t *)data)[i];
 }
 
 static void store(mcl__dtype dtype, void *data, int i, double value)
@@ -155,7 +191,8 @@ static void compute(mcl_device *device, test_problem *test, const char *name, do
     mcl__oracle *oracle = NULL;
     void *before[MCL__MAX_OUTPUTS];
     test_problem_copy_outputs(test, before);
-    mcl_status status = mcl__oracle_create(&test->problem, (const void *const *)test->in, (const void *const *)before, &oracle, &error);
+    mcl_status status =
+        mcl__oracle_create(&test->problem, (const void *const *)test->in, (const void *const *)before, &oracle, &error);
     ck_assert_msg(status == MCL_OK, "%s: %s", name, error.text);
     for (int output = 0; output < test->problem.outputs; output++) {
         int n = mcl__shape_elements(test->problem.out[output]);
@@ -176,7 +213,8 @@ static void compute(mcl_device *device, test_problem *test, const char *name, do
 }
 
 /* Within the operator's own error, the rounding of what is stored, and the slack of inputs that were rounded before. */
-static void compare(const json_t *row, const test_problem *test, const char *who, double *const bounds[MCL__MAX_OUTPUTS])
+static void compare(const json_t *row, const test_problem *test, const char *who,
+                    double *const bounds[MCL__MAX_OUTPUTS])
 {
     const json_t *out = json_object_get(row, "out");
     double slack = number_in(row, "slack", 0);
@@ -186,12 +224,14 @@ static void compare(const json_t *row, const test_problem *test, const char *who
         int n = mcl__shape_elements(test->problem.out[output]);
         double largest = 0;
         ck_assert_uint_eq(json_array_size(expected), (unsigned)n);
-        for (int i = 0; i < n; i++) largest = fmax(largest, fabs(json_number_value(json_array_get(expected, (size_t)i))));
+        for (int i = 0; i < n; i++)
+            largest = fmax(largest, fabs(json_number_value(json_array_get(expected, (size_t)i))));
         for (int i = 0; i < n; i++) {
             double right = json_number_value(json_array_get(expected, (size_t)i));
             double got = as_double(test->problem.out_dtype[output], test->out[output], i);
             double allowed = bounds[output][i] + ROUNDING * (3 * fabs(right) + slack * largest);
-            ck_assert_msg(fabs(got - right) <= allowed, "%s by %s: output %d element %d is %.9g, PyTorch has %.9g (+- %.2g)",
+            ck_assert_msg(fabs(got - right) <= allowed,
+                          "%s by %s: output %d element %d is %.9g, PyTorch has %.9g (+- %.2g)",
                           json_string_value(json_object_get(row, "name")), who, output, i, got, right, allowed);
         }
     }

@@ -34,7 +34,7 @@ int test_problem_step_input(const mcl__problem *problem)
     return -1;
 }
 
-/* --- Rules: what one tensor is filled with ------------------------------------------------------------------------------- */
+/* --- Rules: what one tensor is filled with ------------------------------------------------------------------------ */
 
 typedef struct filling {
     const mcl__problem *problem;
@@ -88,7 +88,10 @@ static void fill_logits(filling *f, void *out)
     for (int i = 0; i < f->n; i++) {
         float value = awkward(&f->random);
         int row = i / channels % 4;
-        ((float *)out)[i] = row == 1 ? value * 60 : row == 2 ? floorf(value) : row == 3 && f->n > 4 * channels ? 1.5f : value;
+        ((float *)out)[i] = row == 1                          ? value * 60
+                            : row == 2                        ? floorf(value)
+                            : row == 3 && f->n > 4 * channels ? 1.5f
+                                                              : value;
     }
 }
 static void fill_labels(filling *f, void *out)
@@ -127,7 +130,8 @@ static void fill_pool_index(filling *f, void *out)
 static void fill_gradients(filling *f, void *out)
 {
     fill_awkward(f, out);
-    if (f->problem->op == MCL__OP_guard && f->seed % 4 == 3) ((float *)out)[f->n - 1] = f->seed % 8 == 3 ? NAN : -INFINITY;
+    if (f->problem->op == MCL__OP_guard && f->seed % 4 == 3)
+        ((float *)out)[f->n - 1] = f->seed % 8 == 3 ? NAN : -INFINITY;
 }
 
 static int samples_of(const mcl__problem *problem)
@@ -139,7 +143,8 @@ static int samples_of(const mcl__problem *problem)
 static void fill_step(filling *f, void *out)
 {
     int samples = samples_of(f->problem);
-    mcl_step step = {.step = f->seed % 3 == 0 ? 1 : 7, .epoch = 1, .batch_offset = 5, .micro_batch = (int)(f->seed & 1)};
+    mcl_step step = {
+        .step = f->seed % 3 == 0 ? 1 : 7, .epoch = 1, .batch_offset = 5, .micro_batch = (int)(f->seed & 1)};
     step.valid_samples = samples > 2 ? samples - 1 : samples;
     step.slot = step.step % MCL_HISTORY;
     step.inverse_valid = 1.0f / (float)step.valid_samples;
@@ -249,6 +254,7 @@ void test_problem_fill(test_problem *test, uint64_t seed)
     for (int i = 0; i < problem->outputs; i++) {
         test->out[i] = calloc(1, test_problem_out_bytes(problem, i));
         if (!test->out[i]) abort();
-        if (test_problem_updates(problem->op)) fill_one(&f, -1 - i, problem->out[i], problem->out_dtype[i], test->out[i]);
+        if (test_problem_updates(problem->op))
+            fill_one(&f, -1 - i, problem->out[i], problem->out_dtype[i], test->out[i]);
     }
 }

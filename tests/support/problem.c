@@ -82,7 +82,7 @@ void test_problem_free_outputs(void *copies[MCL__MAX_OUTPUTS])
     }
 }
 
-/* --- Tensors on the device, between guard bytes ------------------------------------------------------------------------- */
+/* --- Tensors on the device, between guard bytes ------------------------------------------------------------------- */
 
 typedef struct tensor {
     mcl_buffer *buffer;
@@ -115,8 +115,8 @@ static mcl_status tensor_write(mcl_device *device, tensor *t, const void *conten
     return device_failure(device, status, error, t->what);
 }
 
-static mcl_status tensor_create(mcl_device *device, tensor *t, const char *kind, int index, uint64_t bytes, const void *content,
-                                mcl_error *error)
+static mcl_status tensor_create(mcl_device *device, tensor *t, const char *kind, int index, uint64_t bytes,
+                                const void *content, mcl_error *error)
 {
     uint64_t alignment = mcl_device_get_info(device)->alignment;
     snprintf(t->what, sizeof t->what, "%s %d", kind, index);
@@ -128,7 +128,8 @@ static mcl_status tensor_create(mcl_device *device, tensor *t, const char *kind,
 }
 
 /* Reads the tensor into content (may be NULL); fails where a guard byte changed, or `expected` (may be NULL) did. */
-static mcl_status tensor_read(mcl_device *device, const tensor *t, void *content, const void *expected, mcl_error *error)
+static mcl_status tensor_read(mcl_device *device, const tensor *t, void *content, const void *expected,
+                              mcl_error *error)
 {
     unsigned char *bytes = malloc(t->total);
     if (!bytes) return mcl__fail(error, MCL_ERROR_MEMORY, "test tensor of %llu bytes", (unsigned long long)t->total);
@@ -146,7 +147,7 @@ static mcl_status tensor_read(mcl_device *device, const tensor *t, void *content
     return status;
 }
 
-/* --- Binding and running -------------------------------------------------------------------------------------------------- */
+/* --- Binding and running ------------------------------------------------------------------------------------------ */
 
 enum { MAX_WORK = 6, MAX_DERIVED = 4 };
 typedef struct session {
@@ -189,8 +190,8 @@ static mcl_status bind_kernel(session *s, const mcl__command *command, mcl__laun
     mcl__kernel *kernel = NULL;
     MCL_TRY(mcl__kernel_get(s->device, &command->key, &kernel));
     if (s->run->saw_kernel) s->run->saw_kernel(s->run->context, command->key.source, command->key.name);
-    return mcl__launch_kernel(s->device, kernel, command->key.name, args, command->args, command->dimensions, command->global,
-                              command->local[0] ? command->local : NULL, launch);
+    return mcl__launch_kernel(s->device, kernel, command->key.name, args, command->args, command->dimensions,
+                              command->global, command->local[0] ? command->local : NULL, launch);
 }
 
 static mcl_status bind(session *s, const mcl__command *command, mcl__launch **launch)
@@ -221,8 +222,8 @@ static mcl_status session_open(session *s, mcl_error *error)
         MCL_TRY(tensor_create(s->device, &s->in[i], "input", i, test_problem_in_bytes(problem, i), test->in[i], error));
     bool updates = test_problem_updates(problem->op);
     for (int i = 0; i < problem->outputs; i++)
-        MCL_TRY(tensor_create(s->device, &s->out[i], "output", i, test_problem_out_bytes(problem, i), updates ? test->out[i] : NULL,
-                              error));
+        MCL_TRY(tensor_create(s->device, &s->out[i], "output", i, test_problem_out_bytes(problem, i),
+                              updates ? test->out[i] : NULL, error));
     for (int i = 0; i < s->lowered.workspaces; i++)
         MCL_TRY(tensor_create(s->device, &s->workspace[i], "workspace", i, s->lowered.workspace[i], NULL, error));
     for (int i = 0; i < s->lowered.deriveds; i++)
@@ -257,7 +258,8 @@ static mcl_status session_compute(session *s, void *const *out, mcl_error *error
     }
     for (int i = s->run->in_place ? 1 : 0; i < s->test->problem.outputs; i++)
         MCL_TRY(tensor_read(s->device, &s->out[i], out[i], NULL, error));
-    for (int i = 0; i < s->lowered.workspaces; i++) MCL_TRY(tensor_read(s->device, &s->workspace[i], NULL, NULL, error));
+    for (int i = 0; i < s->lowered.workspaces; i++)
+        MCL_TRY(tensor_read(s->device, &s->workspace[i], NULL, NULL, error));
     for (int i = 0; i < s->lowered.deriveds; i++) MCL_TRY(tensor_read(s->device, &s->derived[i], NULL, NULL, error));
     return MCL_OK;
 }
@@ -302,7 +304,8 @@ double test_problem_check(const test_problem *test, void *const *before, int64_t
     mcl_error error = {0};
     double worst = 0;
     if (text) text[0] = 0;
-    if (mcl__oracle_create(&test->problem, (const void *const *)test->in, (const void *const *)before, &oracle, &error) != MCL_OK) {
+    if (mcl__oracle_create(&test->problem, (const void *const *)test->in, (const void *const *)before, &oracle,
+                           &error) != MCL_OK) {
         if (text) snprintf(text, 256, "oracle: %.200s", error.text);
         return INFINITY;
     }
@@ -313,9 +316,10 @@ double test_problem_check(const test_problem *test, void *const *before, int64_t
             double bound, value = mcl__oracle_value(oracle, output, index, &bound);
             worst = ratio;
             if (!text) continue;
-            double computed = test->problem.out_dtype[output] == MCL_F32 ? (double)((const float *)test->out[output])[index] : NAN;
-            snprintf(text, 256, "output %d element %lld is %.9g, should be %.9g +- %.3g", output, (long long)index, computed, value,
-                     bound);
+            double computed =
+                test->problem.out_dtype[output] == MCL_F32 ? (double)((const float *)test->out[output])[index] : NAN;
+            snprintf(text, 256, "output %d element %lld is %.9g, should be %.9g +- %.3g", output, (long long)index,
+                     computed, value, bound);
         }
     }
     mcl__oracle_destroy(oracle);
@@ -325,7 +329,8 @@ double test_problem_check(const test_problem *test, void *const *before, int64_t
 double *test_problem_oracle(const mcl__problem *problem, void *const *in, void *const *before, int output)
 {
     mcl__oracle *oracle = NULL;
-    if (mcl__oracle_create(problem, (const void *const *)in, (const void *const *)before, &oracle, NULL) != MCL_OK) return NULL;
+    if (mcl__oracle_create(problem, (const void *const *)in, (const void *const *)before, &oracle, NULL) != MCL_OK)
+        return NULL;
     int n = mcl__shape_elements(problem->out[output]) / (problem->out_dtype[output] == MCL_BYTES ? 4 : 1);
     double *values = malloc((size_t)n * sizeof *values);
     for (int i = 0; values && i < n; i++) values[i] = mcl__oracle_value(oracle, output, i, NULL);

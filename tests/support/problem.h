@@ -1,5 +1,6 @@
-/* Runs one operator's problem on one device with one variant, outside any graph: fills inputs with awkward values, lowers,
- * makes buffers between guard bytes, launches, and reads the outputs back. For conformance and the operators' tests. */
+/* Runs one operator's problem on one device with one variant, outside any graph: fills inputs with awkward values,
+ * lowers, makes buffers between guard bytes, launches, and reads the outputs back. For conformance and the operators'
+ * tests. */
 #ifndef MCL_TEST_PROBLEM_H
 #define MCL_TEST_PROBLEM_H
 #include "ops/op.h"
@@ -14,7 +15,8 @@ typedef struct test_problem {
 /* Building a problem by hand: test_problem_input appends an input; test_problem_infer then fills the outputs. */
 void test_problem_input(mcl__problem *problem, mcl__dtype dtype, int rank, const int *size);
 #define TEST_SHAPE(...) (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__}
-/* Appends a code and its tensors for an output of this shape; a DROPOUT's step block is appended by test_problem_infer. */
+/* Appends a code and its tensors for an output of this shape; a DROPOUT's step block is appended by test_problem_infer.
+ */
 void test_problem_code(mcl__problem *problem, mcl_epilogue_code code, int rank, const int *size);
 mcl_status test_problem_infer(mcl__problem *problem, mcl_error *error);
 
@@ -25,8 +27,8 @@ bool test_problem_updates(mcl__op_kind op);
 /* The input that holds the step block, or -1. */
 int test_problem_step_input(const mcl__problem *problem);
 
-/* Allocates and fills tensors for an inferred problem: zeros, ties, kinks, negatives; labels, orders and pool indices that
- * are valid; variances that are positive. The same seed gives the same values. Frees with test_problem_free. */
+/* Allocates and fills tensors for an inferred problem: zeros, ties, kinks, negatives; labels, orders and pool indices
+ * that are valid; variances that are positive. The same seed gives the same values. Frees with test_problem_free. */
 void test_problem_fill(test_problem *test, uint64_t seed);
 void test_problem_free(test_problem *test);
 
@@ -42,12 +44,12 @@ typedef struct test_run {
     int commands;                     /* out: how many it took */
 } test_run;
 
-/* Computes test->out on the device. Fails, with a text that says what, on any error of lowering or device, a write outside
- * a tensor or to an input, or different bits in the second run. */
+/* Computes test->out on the device. Fails, with a text that says what, on any error of lowering or device, a write
+ * outside a tensor or to an input, or different bits in the second run. */
 mcl_status test_problem_run(mcl_device *device, test_problem *test, test_run *run, mcl_error *error);
 
-/* The worst error / bound over all outputs against the oracle (<= 1 passes). `before` holds what outputs held, for operators
- * that update (may be NULL for others). The text says which element was worst. */
+/* The worst error / bound over all outputs against the oracle (<= 1 passes). `before` holds what outputs held, for
+ * operators that update (may be NULL for others). The text says which element was worst. */
 double test_problem_check(const test_problem *test, void *const *before, int64_t limit, char text[256]);
 
 /* All values of an output from the oracle; the caller frees them. NULL where the oracle fails. */

@@ -1,5 +1,6 @@
-/* Numbers that carry a bound on the error of the f32 computation they stand for: first-order running error analysis, with
- * the accuracies that OpenCL 1.2 guarantees (table 7.1 of its specification). Point-wise formulas are written with these. */
+/* Numbers that carry a bound on the error of the f32 computation they stand for: first-order running error analysis,
+ * with the accuracies that OpenCL 1.2 guarantees (table 7.1 of its specification). Point-wise formulas are written with
+ * these. */
 #ifndef MCL_ORACLE_APPROXIMATE_H
 #define MCL_ORACLE_APPROXIMATE_H
 #include <float.h>
@@ -56,8 +57,8 @@ static inline mcl__approx mcl__function(double value, mcl__approx a, double slop
     return mcl__rounded(value, slope * a.error, units);
 }
 
-/* A sum of `terms` products or numbers, in any order: magnitude is the sum of their absolute values, `units` the roundings
- * inside one term. (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2.) */
+/* A sum of `terms` products or numbers, in any order: magnitude is the sum of their absolute values, `units` the
+ * roundings inside one term. (Higham, Accuracy and Stability of Numerical Algorithms, section 4.2.) */
 static inline mcl__approx mcl__sum(double value, double magnitude, double terms, double units)
 {
     return (mcl__approx){value, magnitude * (terms + units) * MCL__UNIT + terms * MCL__TINY};

@@ -31,8 +31,8 @@ static mcl_status prepare_stats(mcl__oracle *oracle, mcl_error *error)
 }
 
 /* The bound of the variance is what two passes, Welford's or Chan's updating formulas keep, error <= n u kappa with
- * kappa^2 = 1 + mean^2 / variance (Chan, Golub, LeVeque 1983), and plain sums of squares (kappa^2) do not. The square of the
- * mean's own error remains where the variance is 0. */
+ * kappa^2 = 1 + mean^2 / variance (Chan, Golub, LeVeque 1983), and plain sums of squares (kappa^2) do not. The square
+ * of the mean's own error remains where the variance is 0. */
 static mcl__approx stats(const mcl__oracle *oracle, int output, int64_t index)
 {
     double rows = (double)rows_of(oracle->problem.in[0]);
@@ -40,7 +40,8 @@ static mcl__approx stats(const mcl__oracle *oracle, int output, int64_t index)
     mcl__approx of_mean = mcl__sum(mean, oracle->prepared[3 * index + 2], rows, 3);
     if (output == 0) return of_mean;
     double conditioned = sqrt(variance) * sqrt(variance + mean * mean);
-    return (mcl__approx){variance, (rows + 8) * MCL__UNIT * conditioned + 4 * of_mean.error * of_mean.error + MCL__TINY};
+    return (mcl__approx){variance,
+                         (rows + 8) * MCL__UNIT * conditioned + 4 * of_mean.error * of_mean.error + MCL__TINY};
 }
 
 static mcl__approx scale_of(mcl__approx variance, double eps, double gamma)

@@ -51,8 +51,10 @@ static mcl__approx backward_data(const mcl__oracle *oracle, int output, int64_t 
     double sum = 0, magnitude = 0, terms = 0;
     for (int r = 0; r < p->attrs.conv.KH; r++)
         for (int s = 0; s < p->attrs.conv.KW; s++) {
-            int64_t oh = reached(x.d[1], r, p->attrs.conv.stride_h, p->attrs.conv.pad_h, p->attrs.conv.dilation_h, g.OH);
-            int64_t ow = reached(x.d[2], s, p->attrs.conv.stride_w, p->attrs.conv.pad_w, p->attrs.conv.dilation_w, g.OW);
+            int64_t oh =
+                reached(x.d[1], r, p->attrs.conv.stride_h, p->attrs.conv.pad_h, p->attrs.conv.dilation_h, g.OH);
+            int64_t ow =
+                reached(x.d[2], s, p->attrs.conv.stride_w, p->attrs.conv.pad_w, p->attrs.conv.dilation_w, g.OW);
             if (oh < 0 || ow < 0) continue;
             for (int64_t k = group * g.filters; k < (group + 1) * g.filters; k++) {
                 double term = mcl__oracle_in(oracle, 0, ((x.d[0] * g.OH + oh) * g.OW + ow) * g.K + k) *

@@ -92,7 +92,8 @@ static mcl__approx dropout(const mcl__oracle *oracle, const mcl_epilogue_code *c
 {
     int64_t sample = 1;
     for (int i = 1; i < oracle->problem.out[0].rank; i++) sample *= oracle->problem.out[0].d[i];
-    uint32_t word = mcl__oracle_random(oracle->step, (uint32_t)(index % sample), (uint32_t)(index / sample), code->stream);
+    uint32_t word =
+        mcl__oracle_random(oracle->step, (uint32_t)(index % sample), (uint32_t)(index / sample), code->stream);
     return word < code->threshold ? mcl__multiply(v, mcl__exact((double)code->alpha)) : mcl__exact(0);
 }
 

@@ -9,7 +9,7 @@ typedef struct mcl__oracle_family {
     int inputs;                                                  /* the operator's own; -1: all */
     mcl_status (*prepare)(mcl__oracle *oracle, mcl_error *error); /* fills oracle->prepared; NULL: nothing to prepare */
     mcl__approx (*value)(const mcl__oracle *oracle, int output, int64_t index); /* before the epilogue */
-    bool (*whole)(int output, int64_t index);                    /* of a struct output: is this word an int? NULL: floats */
+    bool (*whole)(int output, int64_t index); /* of a struct output: is this word an int? NULL: floats */
 } mcl__oracle_family;
 
 struct mcl__oracle {
@@ -40,12 +40,12 @@ mcl__approx mcl__oracle_epilogue(const mcl__oracle *oracle, int64_t index, mcl__
 /* The random word of element s of sample b (position in the micro-batch), from Philox's definition. */
 uint32_t mcl__oracle_random(const mcl_step *step, uint32_t s, uint32_t b, uint32_t stream);
 
-extern const mcl__oracle_family mcl__oracle_conv2d, mcl__oracle_conv2d_bwd_data, mcl__oracle_conv2d_bwd_weight, mcl__oracle_dense,
-    mcl__oracle_dense_bwd_data, mcl__oracle_dense_bwd_weight, mcl__oracle_map, mcl__oracle_channel_sum,
-    mcl__oracle_batch_norm_stats, mcl__oracle_batch_norm_finish, mcl__oracle_batch_norm_track,
+extern const mcl__oracle_family mcl__oracle_conv2d, mcl__oracle_conv2d_bwd_data, mcl__oracle_conv2d_bwd_weight,
+    mcl__oracle_dense, mcl__oracle_dense_bwd_data, mcl__oracle_dense_bwd_weight, mcl__oracle_map,
+    mcl__oracle_channel_sum, mcl__oracle_batch_norm_stats, mcl__oracle_batch_norm_finish, mcl__oracle_batch_norm_track,
     mcl__oracle_batch_norm_bwd_reduce, mcl__oracle_batch_norm_bwd_data, mcl__oracle_max_pool, mcl__oracle_max_pool_bwd,
     mcl__oracle_avg_pool, mcl__oracle_avg_pool_bwd, mcl__oracle_global_avg_pool, mcl__oracle_global_avg_pool_bwd,
     mcl__oracle_slice, mcl__oracle_pad, mcl__oracle_concat, mcl__oracle_softmax, mcl__oracle_softmax_cross_entropy,
-    mcl__oracle_softmax_cross_entropy_bwd, mcl__oracle_load, mcl__oracle_outcome, mcl__oracle_accumulate, mcl__oracle_guard,
-    mcl__oracle_sgd, mcl__oracle_adam, mcl__oracle_commit;
+    mcl__oracle_softmax_cross_entropy_bwd, mcl__oracle_load, mcl__oracle_outcome, mcl__oracle_accumulate,
+    mcl__oracle_guard, mcl__oracle_sgd, mcl__oracle_adam, mcl__oracle_commit;
 #endif

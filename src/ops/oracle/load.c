@@ -1,5 +1,5 @@
-/* The oracle's batch: gathered, cropped, flipped and normalised. Devices must agree to the bit, so this is f32 arithmetic,
- * rounded after each operation, with bounds of zero. */
+/* The oracle's batch: gathered, cropped, flipped and normalised. Devices must agree to the bit, so this is f32
+ * arithmetic, rounded after each operation, with bounds of zero. */
 #include "ops/oracle/family.h"
 
 /* A choice of n numbers: the high word of word * n. */

@@ -173,7 +173,9 @@ double mcl__oracle_check(const mcl__oracle *oracle, int output, const void *comp
     }
     double largest = -1;
     for (int64_t i = 0; i < looked_at; i++) {
-        int64_t index = edges == 0 ? i : i < edges ? edge_element(shape, (int)i) : (int64_t)(mix((uint64_t)i) % (uint64_t)count);
+        int64_t index = edges == 0  ? i
+                        : i < edges ? edge_element(shape, (int)i)
+                                    : (int64_t)(mix((uint64_t)i) % (uint64_t)count);
         double ratio = ratio_at(oracle, output, computed, index);
         if (ratio > largest) {
             largest = ratio;

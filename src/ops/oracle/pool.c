@@ -47,7 +47,8 @@ static mcl__approx average(const mcl__oracle *oracle, int output, int64_t index)
 
 /* The sum, over the windows that contain pixel `index` of dx, of share(dy): what each window gives to this pixel. */
 static mcl__approx gather(const mcl__oracle *oracle, int64_t index,
-                          double (*share)(const mcl__oracle *oracle, mcl__position y, int64_t window, int r, int s), double units)
+                          double (*share)(const mcl__oracle *oracle, mcl__position y, int64_t window, int r, int s),
+                          double units)
 {
     const mcl__problem *p = &oracle->problem;
     mcl__shape out = p->in[0];

@@ -5,7 +5,7 @@
 
 enum { LARGEST, SUM, SUM_ERROR, FIRST, NUMBERS };
 
-/* exp(x - m): the difference rounds once, which the exponential magnifies by its own size; exp itself is within 3 ulp. */
+/* exp(x - m): the difference rounds once, which the exponential magnifies by its size; exp is within 3 ulp. */
 static mcl__approx exponential(double x, double m)
 {
     double value = exp(x - m);
@@ -20,7 +20,8 @@ static mcl_status prepare(mcl__oracle *oracle, mcl_error *error)
     for (int64_t r = 0; r < rows; r++) {
         double *row = oracle->prepared + r * NUMBERS;
         for (int64_t c = 0; c < C; c++)
-            if (mcl__oracle_in(oracle, 0, r * C + c) > mcl__oracle_in(oracle, 0, r * C + (int64_t)row[FIRST])) row[FIRST] = (double)c;
+            if (mcl__oracle_in(oracle, 0, r * C + c) > mcl__oracle_in(oracle, 0, r * C + (int64_t)row[FIRST]))
+                row[FIRST] = (double)c;
         row[LARGEST] = mcl__oracle_in(oracle, 0, r * C + (int64_t)row[FIRST]);
         for (int64_t c = 0; c < C; c++) {
             mcl__approx term = exponential(mcl__oracle_in(oracle, 0, r * C + c), row[LARGEST]);
@@ -74,4 +75,5 @@ static mcl__approx cross_entropy_backward(const mcl__oracle *oracle, int output,
 
 const mcl__oracle_family mcl__oracle_softmax = {.inputs = 1, .prepare = prepare, .value = softmax};
 const mcl__oracle_family mcl__oracle_softmax_cross_entropy = {.inputs = 3, .prepare = prepare, .value = cross_entropy};
-const mcl__oracle_family mcl__oracle_softmax_cross_entropy_bwd = {.inputs = 3, .prepare = prepare, .value = cross_entropy_backward};
+const mcl__oracle_family mcl__oracle_softmax_cross_entropy_bwd = {
+    .inputs = 3, .prepare = prepare, .value = cross_entropy_backward};

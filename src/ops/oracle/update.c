@@ -1,5 +1,5 @@
-/* The oracle's optimisers and bookkeeping. Their outputs start from what they held (oracle->initial). Struct outputs are
- * checked word by word: element i is the i-th 4 bytes. */
+/* The oracle's optimisers and bookkeeping. Their outputs start from what they held (oracle->initial). Struct outputs
+ * are checked word by word: element i is the i-th 4 bytes. */
 #include "ops/oracle/family.h"
 #include <stdlib.h>
 
@@ -72,16 +72,19 @@ static mcl__approx accumulate(const mcl__oracle *oracle, int output, int64_t ind
 
 static mcl__approx commit(const mcl__oracle *oracle, int output, int64_t index)
 {
-    return mcl__exact(oracle->state->first_bad ? mcl__oracle_initial(oracle, output, index) : mcl__oracle_in(oracle, 0, index));
+    return mcl__exact(oracle->state->first_bad ? mcl__oracle_initial(oracle, output, index)
+                                               : mcl__oracle_in(oracle, 0, index));
 }
 
 /* PyTorch's SGD; output 0 is the parameter, 1 its momentum. */
 static mcl__approx sgd(const mcl__oracle *oracle, int output, int64_t index)
 {
     const mcl__attrs *attrs = &oracle->problem.attrs;
-    mcl__approx p = mcl__exact(mcl__oracle_initial(oracle, 0, index)), m = mcl__exact(mcl__oracle_initial(oracle, 1, index));
+    mcl__approx p = mcl__exact(mcl__oracle_initial(oracle, 0, index)),
+                m = mcl__exact(mcl__oracle_initial(oracle, 1, index));
     mcl__approx before = output == 0 ? p : m;
-    if (oracle->state->first_bad || index < attrs->sgd.offset || index - attrs->sgd.offset >= attrs->sgd.n) return before;
+    if (oracle->state->first_bad || index < attrs->sgd.offset || index - attrs->sgd.offset >= attrs->sgd.n)
+        return before;
     mcl__approx momentum = mcl__exact((double)attrs->sgd.momentum);
     mcl__approx g = mcl__exact(mcl__oracle_in(oracle, 0, index));
     if (attrs->sgd.decay != 0) g = mcl__add(g, mcl__multiply(mcl__exact((double)attrs->sgd.decay), p));
@@ -105,7 +108,8 @@ static mcl__approx adam(const mcl__oracle *oracle, int output, int64_t index)
     mcl__approx beta1 = mcl__exact((double)attrs->adam.beta1), beta2 = mcl__exact((double)attrs->adam.beta2);
     mcl__approx decay = mcl__exact((double)attrs->adam.decay);
     mcl__approx p = mcl__exact(mcl__oracle_initial(oracle, 0, index)), g = mcl__exact(mcl__oracle_in(oracle, 0, index));
-    mcl__approx m = mcl__exact(mcl__oracle_initial(oracle, 1, index)), v = mcl__exact(mcl__oracle_initial(oracle, 2, index));
+    mcl__approx m = mcl__exact(mcl__oracle_initial(oracle, 1, index)),
+                v = mcl__exact(mcl__oracle_initial(oracle, 2, index));
     if (attrs->adam.decoupled) p = mcl__subtract(p, mcl__multiply(mcl__multiply(rate, decay), p));
     else g = mcl__add(g, mcl__multiply(decay, p));
     m = mcl__add(mcl__multiply(beta1, m), mcl__multiply(mcl__subtract(one, beta1), g));
@@ -118,7 +122,8 @@ static mcl__approx adam(const mcl__oracle *oracle, int output, int64_t index)
 }
 
 const mcl__oracle_family mcl__oracle_outcome = {.inputs = 3, .value = outcome, .whole = state_word_is_whole};
-const mcl__oracle_family mcl__oracle_guard = {.inputs = 2, .prepare = prepare_norm, .value = guard, .whole = state_word_is_whole};
+const mcl__oracle_family mcl__oracle_guard = {
+    .inputs = 2, .prepare = prepare_norm, .value = guard, .whole = state_word_is_whole};
 const mcl__oracle_family mcl__oracle_accumulate = {.inputs = 2, .value = accumulate};
 const mcl__oracle_family mcl__oracle_sgd = {.inputs = 3, .value = sgd};
 const mcl__oracle_family mcl__oracle_adam = {.inputs = 3, .value = adam};
