@@ -73,7 +73,8 @@ static int emit_dropout(emitter *e, const mcl__layer *layer, const int *x)
 {
     if (!e->graph->training) return x[0];
     double keep = 1 - (double)layer->drop, threshold = floor(keep * 0x1p32);
-    mcl_epilogue_code code = {.code = MCL_EP_DROPOUT, .alpha = (float)(1 / keep), .stream = mcl__random_stream("dropout", layer->name),
+    mcl_epilogue_code code = {.code = MCL_EP_DROPOUT, .alpha = (float)(1 / keep),
+                              .stream = mcl__random_stream("dropout", layer->name),
                               .threshold = threshold >= 0x1p32 ? UINT32_MAX : (uint32_t)threshold};
     return mcl__graph_map(e->graph, layer->name, &code, x[0], -1, -1);
 }

@@ -21,8 +21,8 @@ int mcl__network_emit(const mcl_network *network, mcl__graph *graph, int x);
 
 /* From YAML: a name, or a mapping with `input: [H, W, C]` and `layers:`. classes > 0 is checked against the logits. Default
  * input shape and classes (0: none) come from the data. Errors have file:line:column. */
-mcl_status mcl__network_from_yaml(const mcl__yaml_node *node, int height, int width, int channels, int classes, mcl_network **network,
-                                  mcl_error *error);
+mcl_status mcl__network_from_yaml(const mcl__yaml_node *node, int height, int width, int channels, int classes,
+                                  mcl_network **network, mcl_error *error);
 
 /* Between a slot's logical order here and PyTorch's order in files: conv (KH,KW,C/g,K) <-> (K,C/g,KH,KW), dense (C,K) <-> (K,C)
  * with the flatten permutation, vectors as they are. shape[] of the file tensor, rank returned. */

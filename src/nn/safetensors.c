@@ -91,11 +91,13 @@ static mcl_status check_metadata(const mcl__safetensors *file, json_t *metadata,
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s: __metadata__ is no mapping", file->path);
     json_object_foreach(metadata, key, value)
         if (!json_is_string(value))
-            return mcl__fail(error, MCL_ERROR_FORMAT, "%s: __metadata__ has something for \"%.100s\" that is no text", file->path, key);
+            return mcl__fail(error, MCL_ERROR_FORMAT, "%s: __metadata__ has something for \"%.100s\" that is no text",
+                             file->path, key);
     return MCL_OK;
 }
 
-/* Ours have a writer and a checksum, so that the loss of either key is noticed. It was made with zeros in the place of its digits, which is the first such place in the header. */
+/* Ours have a writer and a checksum, so that the loss of either key is noticed. It was made with zeros in the place of its
+ * digits, which is the first such place in the header. */
 static mcl_status check_sum(const mcl__safetensors *file, size_t bytes, size_t header_bytes, mcl_error *error)
 {
     static const char mark[] = "\"xxh64\":\"";

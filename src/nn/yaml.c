@@ -30,7 +30,9 @@ typedef union options {
     mcl_simple_options simple;
 } options;
 
-typedef enum field_kind { FIELD_END, FIELD_INT, FIELD_WIDTH_PADDING, FIELD_UNITS, FIELD_FLOAT, FIELD_BOOL, FIELD_ACTIVATION } field_kind;
+typedef enum field_kind {
+    FIELD_END, FIELD_INT, FIELD_WIDTH_PADDING, FIELD_UNITS, FIELD_FLOAT, FIELD_BOOL, FIELD_ACTIVATION
+} field_kind;
 typedef struct field { const char *key; field_kind kind; size_t offset; double low, high; } field;
 
 #define LARGEST (1 << 24)
@@ -42,8 +44,10 @@ static const field conv2d_fields[] = {
     SIZE(conv2d, stride_w, 1), SIZE(conv2d, padding, 0), OTHER(conv2d, padding_w, WIDTH_PADDING, 0, LARGEST),
     SIZE(conv2d, dilation, 1), SIZE(conv2d, dilation_w, 1), SIZE(conv2d, groups, 1), OTHER(conv2d, no_bias, BOOL, 0, 0), {0}};
 static const field dense_fields[] = {OTHER(dense, units, UNITS, 1, LARGEST), OTHER(dense, no_bias, BOOL, 0, 0), {0}};
-static const field batch_norm_fields[] = {OTHER(batch_norm, eps, FLOAT, 1e-12, 1), OTHER(batch_norm, momentum, FLOAT, 1e-6, 1), {0}};
-static const field activation_fields[] = {OTHER(activation, kind, ACTIVATION, 0, 0), OTHER(activation, slope, FLOAT, 1e-6, 0.999999), {0}};
+static const field batch_norm_fields[] = {
+    OTHER(batch_norm, eps, FLOAT, 1e-12, 1), OTHER(batch_norm, momentum, FLOAT, 1e-6, 1), {0}};
+static const field activation_fields[] = {
+    OTHER(activation, kind, ACTIVATION, 0, 0), OTHER(activation, slope, FLOAT, 1e-6, 0.999999), {0}};
 static const field slope_fields[] = {OTHER(activation, slope, FLOAT, 1e-6, 0.999999), {0}};
 static const field max_pool_fields[] = {
     SIZE(pool, kernel, 1), SIZE(pool, kernel_w, 1), SIZE(pool, stride, 1), SIZE(pool, stride_w, 1), SIZE(pool, padding, 0),
@@ -213,8 +217,8 @@ static mcl_status resolve(const builder *b, const scope *in, const mcl__yaml_nod
 }
 
 /* The inputs: `from`, or the layer before. A single `from` of a layer with two inputs joins the layer before. */
-static mcl_status read_inputs(const builder *b, const scope *in, const struct kind *kind, const mcl__yaml_node *node, mcl_tensor before,
-                              mcl_tensor *x, int *count, mcl_error *error)
+static mcl_status read_inputs(const builder *b, const scope *in, const struct kind *kind, const mcl__yaml_node *node,
+                              mcl_tensor before, mcl_tensor *x, int *count, mcl_error *error)
 {
     const mcl__yaml_node *from = mcl__yaml_find(node, "from");
     *count = 0;
@@ -388,7 +392,8 @@ static mcl_status read_input(const mcl__yaml_node *node, int size[3], mcl_error 
     int64_t value = 0;
     if (mcl__yaml_is_null(node)) return MCL_OK;
     MCL_TRY(mcl__yaml_expect(node, MCL__YAML_SEQUENCE, error));
-    if (node->count != 3) return mcl__yaml_fail(node, error, "the input is [height, width, channels], but has %d sizes", node->count);
+    if (node->count != 3)
+        return mcl__yaml_fail(node, error, "the input is [height, width, channels], but has %d sizes", node->count);
     for (int i = 0; i < 3; i++) {
         MCL_TRY(mcl__yaml_int(mcl__yaml_at(node, i), 1, LARGEST, &value, error));
         size[i] = (int)value;
@@ -420,8 +425,8 @@ static mcl_status build(builder *b, const mcl__yaml_node *node, const int size[3
     return MCL_OK;
 }
 
-mcl_status mcl__network_from_yaml(const mcl__yaml_node *node, int height, int width, int channels, int classes, mcl_network **network,
-                                  mcl_error *error)
+mcl_status mcl__network_from_yaml(const mcl__yaml_node *node, int height, int width, int channels, int classes,
+                                  mcl_network **network, mcl_error *error)
 {
     static const char *const keys[] = {"name", "input", "layers"};
     int size[3] = {height, width, channels};

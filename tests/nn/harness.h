@@ -88,7 +88,8 @@ static inline mcl__plan *harness_plan(harness *h, bool training, const mcl__plan
     EXPECT(mcl__graph_create(h->model, training, &graph), error);
     int x = mcl__graph_tensor(graph, "x", (mcl__shape){4, {h->batch, H, W, C}}, MCL_F32,
                               (mcl__view){h->x, 0, (uint64_t)h->batch * (uint64_t)(H * W * C) * 4});
-    int labels = mcl__graph_tensor(graph, "labels", (mcl__shape){1, {h->batch}}, MCL_I32, (mcl__view){h->labels, 0, (uint64_t)h->batch * 4});
+    int labels = mcl__graph_tensor(graph, "labels", (mcl__shape){1, {h->batch}}, MCL_I32,
+                                   (mcl__view){h->labels, 0, (uint64_t)h->batch * 4});
     h->logits = mcl__network_emit(h->network, graph, x);
     EXPECT(graph->error.status, graph->error);
     h->loss = mcl__graph_node(graph, MCL__COMPUTE, "loss", MCL__OP_softmax_cross_entropy, NULL, NULL,

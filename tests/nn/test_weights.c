@@ -42,7 +42,8 @@ static const mcl__slot *slot_of(const mcl__model *model, const char *name)
 static float *read_slot(mcl__model *model, const char *name, int *count)
 {
     const mcl__slot *slot = slot_of(model, name);
-    const mcl__slab *slab = slot >= model->running && slot < model->running + model->runnings ? &model->running_value : &model->value;
+    bool running = slot >= model->running && slot < model->running + model->runnings;
+    const mcl__slab *slab = running ? &model->running_value : &model->value;
     *count = mcl__shape_elements(slot->shape);
     float *values = malloc((size_t)*count * sizeof *values);
     ck_assert_int_eq(mcl__model_read(model, slab, slot, values), MCL_OK);
@@ -54,7 +55,8 @@ static void expect_file_order(const mcl__slot *slot, const int *expected, int co
     float logical[64], file[64], back[64];
     for (int i = 0; i < count; i++) logical[i] = (float)i;
     mcl__slot_to_file(slot, logical, file);
-    for (int i = 0; i < count; i++) ck_assert_msg(file[i] == (float)expected[i], "%s[%d]: %g, not %d", slot->name, i, (double)file[i], expected[i]);
+    for (int i = 0; i < count; i++)
+        ck_assert_msg(file[i] == (float)expected[i], "%s[%d]: %g, not %d", slot->name, i, (double)file[i], expected[i]);
     mcl__slot_from_file(slot, file, back);
     ck_assert_mem_eq(back, logical, (size_t)count * sizeof *back);
 }

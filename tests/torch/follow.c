@@ -2,8 +2,8 @@
  *   follow NETWORK DEVICE IN OUT.safetensors [VARIANT]
  * IN: a safetensors file with the weights under our names, `monocle.pictures` F32 (batches, N, H, W, C), `monocle.labels` I32
  * (batches, N), and in the metadata `steps`, `rate`, `momentum`, `decay`. Step t takes batch t % batches.
- * OUT: the trained weights, `monocle.losses` F64 (steps), `monocle.logits` F32 (N, classes): the first batch's in evaluation
- * before training, and `monocle.gradient.NAME` of the first step. */
+ * OUT: the trained weights, `monocle.losses` F64 (steps), `monocle.logits` and `monocle.trained_logits` F32 (N, classes): the
+ * first batch's in evaluation before and after training, and `monocle.gradient.NAME` of the first step. */
 #include "graph/plan.h"
 #include "nn/weights.h"
 #include <inttypes.h>
@@ -52,8 +52,8 @@ static mcl_status prepare_data(run *r, mcl_error *error)
     const mcl__safetensors_tensor *labels = mcl__safetensors_find(r->in, "monocle.labels");
     int H, W, C;
     mcl_network_input_shape(r->network, &H, &W, &C);
-    if (!pictures || !labels || pictures->rank != 5 || pictures->shape[2] != H || pictures->shape[3] != W || pictures->shape[4] != C ||
-        labels->rank != 2)
+    if (!pictures || !labels || pictures->rank != 5 || labels->rank != 2 || pictures->shape[2] != H || pictures->shape[3] != W ||
+        pictures->shape[4] != C)
         return mcl__fail(error, MCL_ERROR_SHAPE, "pictures or labels are missing or do not fit");
     r->batches = (int)pictures->shape[0];
     r->N = (int)pictures->shape[1];
@@ -72,8 +72,9 @@ static mcl_status make_plan(run *r, bool training, const char *variant, mcl__pla
     int H, W, C;
     mcl_network_input_shape(r->network, &H, &W, &C);
     MCL_TRY(mcl__graph_create(r->model, training, &graph));
-    int x = mcl__graph_tensor(graph, "x", (mcl__shape){4, {r->N, H, W, C}}, MCL_F32, (mcl__view){r->x, 0, (uint64_t)r->elements * 4});
-    int labels = mcl__graph_tensor(graph, "labels", (mcl__shape){1, {r->N}}, MCL_I32, (mcl__view){r->labels, 0, (uint64_t)r->N * 4});
+    mcl__view pictures = {r->x, 0, (uint64_t)r->elements * 4}, classes = {r->labels, 0, (uint64_t)r->N * 4};
+    int x = mcl__graph_tensor(graph, "x", (mcl__shape){4, {r->N, H, W, C}}, MCL_F32, pictures);
+    int labels = mcl__graph_tensor(graph, "labels", (mcl__shape){1, {r->N}}, MCL_I32, classes);
     r->logits = mcl__network_emit(r->network, graph, x);
     r->loss = mcl__graph_node(graph, MCL__COMPUTE, "loss", MCL__OP_softmax_cross_entropy, NULL, NULL,
                               (int[]){r->logits, labels, graph->step}, 3);
@@ -101,17 +102,18 @@ static mcl_status step(run *r, mcl__plan *plan, int t, mcl__segment last)
     return MCL_OK;
 }
 
-/* The first batch's logits in evaluation. */
-static mcl_status evaluate(run *r, const char *variant, mcl_error *error)
+/* The first batch's logits in evaluation, under `name`. */
+static mcl_status evaluate(run *r, const char *name, const char *variant, mcl_error *error)
 {
     mcl__plan *plan;
     int64_t shape[2] = {r->N, mcl_network_classes(r->network)};
-    float *logits = calloc((size_t)(shape[0] * shape[1]), sizeof *logits);
     MCL_TRY(make_plan(r, false, variant, &plan, error));
+    float *logits = calloc((size_t)(shape[0] * shape[1]), sizeof *logits);
+    if (!logits) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for logits");
     mcl_status status = step(r, plan, 1, MCL__COMPUTE);
     mcl__view view = mcl__plan_view(plan, r->logits);
     if (status == MCL_OK) status = mcl_buffer_read(view.buffer, view.offset, (uint64_t)(shape[0] * shape[1]) * 4, logits);
-    mcl__safetensors_writer_add(r->out, "monocle.logits", MCL__SAFETENSORS_F32, 2, shape, logits);
+    mcl__safetensors_writer_add(r->out, name, MCL__SAFETENSORS_F32, 2, shape, logits);
     free(logits);
     mcl__plan_destroy(plan);
     return status;
@@ -158,8 +160,9 @@ static mcl_status follow(run *r, char **argv, mcl_error *error)
     MCL_TRY(mcl__safetensors_writer_create(&r->out, error));
     MCL_TRY(prepare_model(r, error));
     MCL_TRY(prepare_data(r, error));
-    MCL_TRY(evaluate(r, variant, error));
+    MCL_TRY(evaluate(r, "monocle.logits", variant, error));
     MCL_TRY(train(r, variant, error));
+    MCL_TRY(evaluate(r, "monocle.trained_logits", variant, error));
     MCL_TRY(mcl__weights_add(r->network, r->model, r->steps, r->out, error));
     mcl__safetensors_writer *out = r->out;
     r->out = NULL;

@@ -5,14 +5,16 @@
             [--fashion FOLDER] [--cifar FOLDER] [--steps 20] [--batch 0] [--variant V]
 
 For each network: PyTorch's weights go to our names (tests/nn/torch_names.tsv) and into a safetensors file with fixed batches;
-both sides train with SGD (rate 0.01, momentum 0.9, weight decay 5e-4). Printed, as relative differences:
+both sides train with SGD (rate 0.01, momentum 0.9, weight decay 5e-4). Printed, as relative differences, and in brackets those of
+PyTorch in NHWC against PyTorch in NCHW, the control that shows how far equals drift apart:
   logits   of the first batch in evaluation, from the same weights (the order of a flatten included), in norm
+  back     the same after training: our trained weights, loaded into PyTorch (strictly), against ours
   grad     the worst gradient of the first step, in norm; a bias whose gradient is zero in exact arithmetic, by its weight's
-  loss1, losses   the first step's loss; the worst of all steps
-  control  the worst loss of PyTorch in NHWC against PyTorch in NCHW: how far equals drift apart
-  back     logits of PyTorch with our trained weights loaded strictly, against ours: here the largest weight difference is shown
+  loss1    the first step's loss
+  losses   the worst of all steps, and how many steps pass before 1e-3 is exceeded
+With --double both are held against PyTorch in double precision, so that neither side's rounding is taken for the truth.
 Pictures: Fashion-MNIST (IDX) and CIFAR-10 (binary) from the folders; normal noise where there is none. Exits with 1 where losses
-differ by more than 1e-3 (or three times the control, if that is more), or logits or the first loss by more than 1e-4.
+differ by more than 1e-3 (or three times the control, if that is more), logits by more than 1e-4, or the first loss by 1e-5.
 """
 import argparse, gzip, importlib.util, json, os, struct, subprocess, sys, tempfile
 import numpy as np
@@ -89,14 +91,19 @@ def batches_of(shape, count, batch, options):
     return x.reshape(count, batch, *shape), y.astype(np.int64).reshape(count, batch)
 
 
-def train_torch(make, state, x, y, steps, layout):
+def evaluate_torch(make, state, x, dtype=torch.float32):
+    model = make()
+    model.load_state_dict(state, strict=True)
+    model = model.to(dtype).eval()
+    with torch.no_grad():
+        return model(torch.from_numpy(x).to(dtype)).numpy()
+
+
+def train_torch(make, state, x, y, steps, layout, dtype=torch.float32):
     model = make()
     model.load_state_dict(state)
-    model = model.to(memory_format=layout)
-    pictures = [torch.from_numpy(b).to(memory_format=layout) for b in x]
-    model.eval()
-    with torch.no_grad():
-        logits = model(pictures[0]).numpy()
+    model = model.to(dtype).to(memory_format=layout)
+    pictures = [torch.from_numpy(b).to(dtype).to(memory_format=layout) for b in x]
     model.train()
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     losses, gradients = [], {}
@@ -108,7 +115,7 @@ def train_torch(make, state, x, y, steps, layout):
             gradients = {name: p.grad.contiguous().numpy().copy() for name, p in model.named_parameters()}
         optimiser.step()
         losses.append(loss.item())
-    return model, logits, np.array(losses), gradients
+    return np.array(losses), gradients
 
 
 def relative(a, b):
@@ -125,31 +132,38 @@ def worst_gradient(ours, theirs, names):
     return worst
 
 
+def within(drift):
+    """How many steps pass before a loss is off by more than 1e-3."""
+    return int(np.argmax(drift > 1e-3)) if (drift > 1e-3).any() else len(drift)
+
+
 def compare(network, device, options, reference):
     make, shape, batch = reference.MODELS[network]
-    batch = options.batch or batch
     names = read_names(network)
     torch.manual_seed(1)
     state = make().state_dict()
-    x, y = batches_of(shape, min(options.steps, 8), batch, options)
+    x, y = batches_of(shape, min(options.steps, 8), options.batch or batch, options)
     tensors = {names[name]: value.numpy() for name, value in state.items()}
     tensors["monocle.pictures"] = np.ascontiguousarray(x.transpose(0, 1, 3, 4, 2))
     tensors["monocle.labels"] = y.astype(np.int32)
-    _, logits, losses, gradients = train_torch(make, state, x, y, options.steps, torch.contiguous_format)
-    _, _, control, control_gradients = train_torch(make, state, x, y, options.steps, torch.channels_last)
     with tempfile.TemporaryDirectory() as folder:
         given, got = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
         write_safetensors(given, tensors, {"steps": str(options.steps), "rate": "0.01", "momentum": "0.9", "decay": "5e-4"})
         subprocess.run([options.follow, network, device, given, got] + ([options.variant] if options.variant else []), check=True)
         ours = read_safetensors(got)
-    back = make()
-    back.load_state_dict({name: torch.from_numpy(ours[names[name]].copy()) for name in state}, strict=True)
-    drift = np.abs(ours["monocle.losses"] - losses) / np.abs(losses)
-    row = {"logits": relative(ours["monocle.logits"], logits), "grad": worst_gradient(ours, gradients, names),
-           "grad_control": worst_gradient({"monocle.gradient." + names[n]: g for n, g in control_gradients.items()}, gradients, names),
-           "loss1": float(drift[0]), "losses": float(drift.max()),
-           "control": float((np.abs(control - losses) / np.abs(losses)).max()), "last": (float(ours["monocle.losses"][-1]), losses[-1])}
-    row["good"] = row["logits"] < 1e-4 and row["loss1"] < 1e-4 and row["losses"] < max(1e-3, 3 * row["control"])
+    back = {name: torch.from_numpy(ours[names[name]].copy()) for name in state}
+    nchw, nhwc = torch.contiguous_format, torch.channels_last
+    losses, gradients = train_torch(make, state, x, y, options.steps, nchw, torch.float64 if options.double else torch.float32)
+    control, control_gradients = train_torch(make, state, x, y, options.steps, nhwc)
+    control_gradients = {"monocle.gradient." + names[name]: value for name, value in control_gradients.items()}
+    drift, control_drift = (np.abs(each - losses) / np.abs(losses) for each in (ours["monocle.losses"], control))
+    row = {"logits": relative(ours["monocle.logits"], evaluate_torch(make, state, x[0])),
+           "back": relative(ours["monocle.trained_logits"], evaluate_torch(make, back, x[0])),
+           "grad": worst_gradient(ours, gradients, names), "grad_control": worst_gradient(control_gradients, gradients, names),
+           "loss1": float(drift[0]), "losses": float(drift.max()), "within": within(drift),
+           "losses_control": float(control_drift.max()), "within_control": within(control_drift)}
+    row["good"] = (max(row["logits"], row["back"]) < 1e-4 and row["loss1"] < 1e-5 and
+                   row["losses"] < max(1e-3, 3 * row["losses_control"]))
     return row
 
 
@@ -162,18 +176,20 @@ def main():
     parser.add_argument("--fashion")
     parser.add_argument("--cifar")
     parser.add_argument("--variant", default="")
+    parser.add_argument("--double", action="store_true")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=0)
     options = parser.parse_args()
     reference, good = load_module(options.reference), True
-    print(f"{'network':14}{'device':8}{'logits':>10}{'grad':>10}{'control':>10}{'loss1':>10}{'losses':>10}{'control':>10}   last loss (PyTorch)")
+    print(f"{'network':14}{'device':8}{'logits':>9}{'back':>9}{'loss1':>9}{'grad':>9} {'control':>9}{'losses':>9} {'control':>9}"
+          f"{'steps':>7} control")
     for network in options.networks.split(","):
         for device in options.device.split(","):
             row = compare(network, device, options, reference)
             good &= row["good"]
-            print(f"{network:14}{device:8}{row['logits']:10.1e}{row['grad'][0]:10.1e}{row['grad_control'][0]:10.1e}{row['loss1']:10.1e}"
-                  f"{row['losses']:10.1e}{row['control']:10.1e}   {row['last'][0]:.5f} ({row['last'][1]:.5f})"
-                  f"{'' if row['good'] else '   DIFFERS'}   {row['grad'][1]}", flush=True)
+            print(f"{network:14}{device:8}{row['logits']:9.1e}{row['back']:9.1e}{row['loss1']:9.1e}{row['grad'][0]:9.1e} "
+                  f"({row['grad_control'][0]:7.1e}){row['losses']:9.1e} ({row['losses_control']:7.1e}){row['within']:7d} "
+                  f"({row['within_control']:d}){'' if row['good'] else '  DIFFERS'}", flush=True)
     sys.exit(not good)
 
 
