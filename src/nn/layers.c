@@ -394,7 +394,7 @@ mcl_tensor mcl_pad(mcl_network *network, mcl_tensor x, const mcl_pad_options *op
     const int before[3] = {o->top, o->left, o->channels_before}, after[3] = {o->bottom, o->right, o->channels_after};
     for (int i = 0; i < 3; i++)
         if (!in_range(network, &layer, "padding", before[i], 0) || !in_range(network, &layer, "padding", after[i], 0)) return -1;
-    int end[4];
+    int end[4] = {0};
     mcl__shape input = layer.shape;
     if (spread(input, before, layer.attrs.region.offset) || spread(input, after, end))
         return fail(network, &layer, MCL_ERROR_SHAPE, "pads rows or columns of an input %s", mcl__shape_text(input, text));
