@@ -70,9 +70,11 @@ MCL_API mcl_status mcl_device_profile(mcl_device *device, mcl_kernel_time **rows
 /* Memory. Contents are undefined after creation. bytes > 0. MCL_ERROR_MEMORY says how much was wanted and there is. */
 MCL_API mcl_status mcl_buffer_create(mcl_device *device, uint64_t bytes, mcl_buffer **buffer);
 MCL_API void mcl_buffer_destroy(mcl_buffer *buffer);
-/* Blocking copies between host and device; they wait for what was enqueued before. */
+/* Blocking copies of `bytes` > 0 bytes from `offset` of the buffer on; they wait for what was enqueued before.
+ * MCL_ERROR_INVALID when they reach outside the buffer. */
 MCL_API mcl_status mcl_buffer_write(mcl_buffer *buffer, uint64_t offset, uint64_t bytes, const void *source);
 MCL_API mcl_status mcl_buffer_read(mcl_buffer *buffer, uint64_t offset, uint64_t bytes, void *target);
+/* Waits until the device has done everything that was enqueued; afterwards no memory of the caller's is read or written. */
 MCL_API mcl_status mcl_device_finish(mcl_device *device);
 
 #ifdef __cplusplus

@@ -147,11 +147,13 @@ mcl_status mcl__read_async(mcl_device *device, mcl__view source, void *target)
     return read_view(device, source, target, false);
 }
 
+/* Also after a failure: transfers that were enqueued before it still read their callers' memory. */
 mcl_status mcl_device_finish(mcl_device *device)
 {
-    MCL_ALIVE(device);
     device->counters.waits++;
-    return keep(device, device->backend->finish(device), "finish");
+    mcl_status status = device->backend->finish(device);
+    MCL_ALIVE(device);
+    return keep(device, status, "finish");
 }
 
 mcl_status mcl__kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel)

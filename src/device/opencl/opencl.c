@@ -189,7 +189,7 @@ static mcl_status finish(mcl_device *base)
     }
     cl_int code = clFinish(device->queue);
     if (code != CL_SUCCESS) return mcl__cl_fail(base, "finish", "clFinish", code);
-    mcl__cl_save_programs(device);
+    if (base->error.status == MCL_OK) mcl__cl_save_programs(device);
     return MCL_OK;
 }
 
