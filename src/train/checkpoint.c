@@ -1,7 +1,9 @@
 /* Checkpoints: weights and running statistics under PyTorch's names, optimiser state beside them, and in the metadata all that
  * the next step depends on. A file is written whole or not at all. */
 #include "train/checkpoint.h"
-#include "base/arena.h"
+#include <float.h>
+#include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,25 +12,47 @@ static const char *const state_prefix[] = {MCL__WEIGHTS_STATE "state0.", MCL__WE
 /* What must not differ between the two sessions of a resumed run: the order of samples and the meaning of the state. */
 static json_t *options_json(const mcl_trainer *t)
 {
+    static const char *const optimisers[] = {[MCL_SGD] = "sgd", [MCL_ADAM] = "adam", [MCL_ADAMW] = "adamw"};
     const mcl_train_options *o = &t->options;
-    return json_pack("{s:I,s:i,s:i,s:b,s:i,s:i}", "seed", (json_int_t)o->seed, "batch", o->batch, "micro_batches", o->micro_batches,
-                     "keep_partial", o->keep_partial, "optimiser", (int)o->optimiser, "training_pictures",
+    return json_pack("{s:I,s:i,s:i,s:b,s:s,s:i}", "seed", (json_int_t)o->seed, "batch", o->batch, "micro_batches", o->micro_batches,
+                     "keep_partial", o->keep_partial, "optimiser", optimisers[o->optimiser], "training_pictures",
                      t->part_count[MCL_PART_TRAIN]);
+}
+
+static json_t *class_names_json(const mcl_trainer *t)
+{
+    json_t *names = json_array();
+    int classes = mcl_dataset_get_info(t->data)->classes;
+    for (int i = 0; i < classes; i++) json_array_append_new(names, json_string(mcl_dataset_class_name(t->data, i)));
+    return names;
+}
+
+static const char *given(const char *option, const char *otherwise)
+{
+    return option ? option : otherwise;
 }
 
 /* What the bits depend on beside the options. */
 static json_t *machine_json(const mcl_trainer *t)
 {
     const mcl_device_info *info = &t->device->info;
-    return json_pack("{s:s,s:s,s:s,s:i,s:b}", "device", info->name, "driver", info->driver, "version", mcl_version(), "threads",
-                     t->device->threads, "fuse", !t->options.no_fuse);
+    const mcl_device_options *asked = &t->device->options;
+    return json_pack("{s:s,s:s,s:s,s:i,s:b,s:s,s:s}", "device", info->name, "driver", info->driver, "version", mcl_version(),
+                     "threads", t->device->threads, "fuse", !t->options.no_fuse, "gemm", given(asked->gemm, "auto"), "variant",
+                     given(asked->variant, "auto"));
+}
+
+/* JSON has no infinity; a loss that is not finite is as bad as the largest number. */
+static double finite_loss(double loss)
+{
+    return isfinite(loss) ? loss : DBL_MAX;
 }
 
 static json_t *progress_json(const mcl__progress *p)
 {
     return json_pack("{s:i,s:i,s:i,s:f,s:f,s:I,s:i,s:f,s:f,s:f}", "step", p->step, "epoch", p->epoch, "position", p->position,
                      "loss_sum", p->loss_sum, "hits", p->hits, "seen", (json_int_t)p->seen, "best_epoch", p->best_epoch, "best_loss",
-                     p->best_loss, "best_accuracy", p->best_accuracy, "seconds", p->seconds);
+                     finite_loss(p->best_loss), "best_accuracy", p->best_accuracy, "seconds", p->seconds);
 }
 
 static json_t *numbers_json(const float *values, int count)
@@ -40,13 +64,11 @@ static json_t *numbers_json(const float *values, int count)
 
 static char *card_text(const mcl_trainer *t)
 {
-    json_t *names = json_array();
     const mcl_dataset_info *info = mcl_dataset_get_info(t->data);
-    for (int i = 0; i < info->classes; i++) json_array_append_new(names, json_string(mcl_dataset_class_name(t->data, i)));
     const mcl_preprocessing *p = &t->preprocessing;
     json_t *card = json_pack("{s:s,s:[i,i,i],s:i,s:o,s:{s:i,s:o,s:o},s:o,s:o,s:o}", "network_name", mcl_network_name(t->network),
                              "input", t->pictures.H, t->pictures.W, t->pictures.C, "resize", (int)info->resize,
-                             "classes", names, "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C),
+                             "classes", class_names_json(t), "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C),
                              "inverse_deviation", numbers_json(p->inverse_deviation, t->pictures.C), "options", options_json(t),
                              "machine", machine_json(t), "progress", progress_json(&t->progress));
     if (card && t->options.description) json_object_set_new(card, "network", json_string(t->options.description));
@@ -76,12 +98,16 @@ done:
     return status;
 }
 
-static bool get_int(const json_t *object, const char *key, int *value)
+static bool as_int(const json_t *item, int *value)
 {
-    const json_t *item = json_object_get(object, key);
-    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > 0x7fffffff) return false;
+    if (!json_is_integer(item) || json_integer_value(item) < 0 || json_integer_value(item) > INT_MAX) return false;
     *value = (int)json_integer_value(item);
     return true;
+}
+
+static bool get_int(const json_t *object, const char *key, int *value)
+{
+    return as_int(json_object_get(object, key), value);
 }
 
 static bool get_floats(const json_t *object, const char *key, int count, float *values)
@@ -100,11 +126,14 @@ static bool card_parse(mcl__card *card)
     const json_t *input = json_object_get(card->json, "input"), *preprocessing = json_object_get(card->json, "preprocessing");
     int *sizes[] = {&card->H, &card->W, &card->C}, resize, kind;
     if (json_array_size(input) != 3) return false;
-    for (size_t i = 0; i < 3; i++) *sizes[i] = (int)json_integer_value(json_array_get(input, i));
+    for (size_t i = 0; i < 3; i++)
+        if (!as_int(json_array_get(input, i), sizes[i])) return false;
     if (card->H < 1 || card->W < 1 || card->C < 1 || card->C > (int)(sizeof card->preprocessing.mean / sizeof(float))) return false;
+    if ((int64_t)card->H * card->W > INT_MAX / card->C) return false;
     card->classes = (int)json_array_size(json_object_get(card->json, "classes"));
     card->network = json_string_value(json_object_get(card->json, "network"));
-    if (!get_int(card->json, "resize", &resize) || !get_int(preprocessing, "kind", &kind)) return false;
+    if (!get_int(card->json, "resize", &resize) || resize > MCL_RESIZE_STRETCH) return false;
+    if (!get_int(preprocessing, "kind", &kind) || kind > MCL_PREPROCESSING_SCALE) return false;
     card->resize = (mcl_resize)resize;
     card->preprocessing.kind = (mcl_preprocessing_kind)kind;
     card->preprocessing.channels = card->C;
@@ -145,18 +174,31 @@ static mcl_status check_options(const mcl_trainer *t, const mcl__card *card, con
     json_object_foreach(now, key, value) {
         const json_t *before = json_object_get(then, key);
         if (status != MCL_OK || json_equal(value, before)) continue;
-        status = mcl__fail(error, MCL_ERROR_CONFIG, "%s was written with %s = %lld, now it is %lld: resume with the run's own options, "
-                           "or train a new run", path, key, (long long)json_integer_value(before), (long long)json_integer_value(value));
+        char *was = json_dumps(before, JSON_ENCODE_ANY), *is = json_dumps(value, JSON_ENCODE_ANY);
+        status = mcl__fail(error, MCL_ERROR_CONFIG, "%s was written with %s = %s, now it is %s: resume with the run's own options, "
+                           "or train a new run", path, key, given(was, "nothing"), given(is, "nothing"));
+        free(was);
+        free(is);
     }
     json_decref(now);
     return status;
+}
+
+static mcl_status check_classes(const mcl_trainer *t, const mcl__card *card, const char *path, mcl_error *error)
+{
+    json_t *names = class_names_json(t);
+    bool equal = json_equal(names, json_object_get(card->json, "classes"));
+    json_decref(names);
+    if (equal) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_CONFIG, "%s was written for other classes than the data set's: resume with the run's own data, "
+                     "or train a new run", path);
 }
 
 static void warn_machine(const mcl_trainer *t, const mcl__card *card)
 {
     json_t *now = machine_json(t);
     if (!json_equal(now, json_object_get(card->json, "machine")))
-        mcl__log(MCL_LOG_WARNING, "the run goes on with another device, driver, version or number of threads: "
+        mcl__log(MCL_LOG_WARNING, "the run goes on with another device, driver, version, number of threads or choice of kernels: "
                                   "it continues correctly, but not with the same bits as an uninterrupted run");
     json_decref(now);
 }
@@ -174,6 +216,15 @@ static bool progress_parse(const mcl__card *card, mcl__progress *p)
            get_int(object, "best_epoch", &p->best_epoch);
 }
 
+/* Step, epoch and position tell the same thing twice; a position within a batch has no plan. */
+static bool progress_fits(const mcl_trainer *t, const mcl__progress *p)
+{
+    int batch = t->options.batch, count = t->part_count[MCL_PART_TRAIN];
+    bool whole = p->position % batch == 0 || (t->options.keep_partial && p->position == count);
+    int64_t steps = (int64_t)p->epoch * t->steps_per_epoch + p->position / batch + (p->position % batch != 0);
+    return whole && p->position <= count && p->step == steps && p->best_epoch <= p->epoch + 1;
+}
+
 mcl_status mcl__checkpoint_resume(mcl_trainer *t, const char *path, mcl_error *error)
 {
     mcl__model *model = t->model;
@@ -184,13 +235,15 @@ mcl_status mcl__checkpoint_resume(mcl_trainer *t, const char *path, mcl_error *e
     MCL_TRY_DONE(mcl__safetensors_open(path, &file, error));
     MCL_TRY_DONE(mcl__card_read(file, &card, error));
     MCL_TRY_DONE(check_options(t, &card, path, error));
-    if (!progress_parse(&card, &progress) || progress.position > t->part_count[MCL_PART_TRAIN]) {
+    MCL_TRY_DONE(check_classes(t, &card, path, error));
+    if (!progress_parse(&card, &progress) || !progress_fits(t, &progress)) {
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the record of the run's progress is damaged", path);
         goto done;
     }
     MCL_TRY_DONE(mcl__weights_take(model, file, error));
     for (int i = 0; i < mcl__optimiser_states(&model->optimiser); i++)
         MCL_TRY_DONE(mcl__weights_take_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], file, error));
+    MCL_TRY_DONE(mcl__pictures_normalise(&t->pictures, &card.preprocessing, error));
     t->preprocessing = card.preprocessing;
     t->progress = progress;
     warn_machine(t, &card);

@@ -18,11 +18,17 @@ static bool fits_on_device(const mcl_device *device, uint64_t bytes)
     return (!info->max_allocation || bytes <= info->max_allocation) && (!info->memory || bytes <= info->memory / 3);
 }
 
-static mcl_status upload_statistics(mcl__pictures *p, const mcl_preprocessing *preprocessing, mcl_error *error)
+static mcl_status create_statistics(mcl__pictures *p, const mcl_preprocessing *preprocessing, mcl_error *error)
 {
     uint64_t bytes = (uint64_t)p->C * sizeof(float), alignment = p->device->info.alignment;
     p->deviation_offset = (bytes + alignment - 1) / alignment * alignment;
     MCL_TRY_DEVICE(p->device, mcl_buffer_create(p->device, p->deviation_offset + bytes, &p->statistics), error);
+    return mcl__pictures_normalise(p, preprocessing, error);
+}
+
+mcl_status mcl__pictures_normalise(mcl__pictures *p, const mcl_preprocessing *preprocessing, mcl_error *error)
+{
+    uint64_t bytes = (uint64_t)p->C * sizeof(float);
     MCL_TRY_DEVICE(p->device, mcl_buffer_write(p->statistics, 0, bytes, preprocessing->mean), error);
     MCL_TRY_DEVICE(p->device, mcl_buffer_write(p->statistics, p->deviation_offset, bytes, preprocessing->inverse_deviation), error);
     return MCL_OK;
@@ -59,7 +65,7 @@ mcl_status mcl__pictures_create(mcl_device *device, mcl_dataset *data, const mcl
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
     *p = (mcl__pictures){.device = device, .data = data, .H = info->height, .W = info->width, .C = info->channels, .count = info->count};
     uint64_t bytes = (uint64_t)p->count * p->H * p->W * p->C;
-    MCL_TRY(upload_statistics(p, preprocessing, error));
+    MCL_TRY(create_statistics(p, preprocessing, error));
     if (residence == MCL_RESIDENCE_STREAM || !fits_on_device(device, bytes)) {
         if (residence == MCL_RESIDENCE_DEVICE)
             return mcl__fail(error, MCL_ERROR_MEMORY, "the pictures, %.0f MiB, do not fit on the device; set data.residence to auto",
@@ -77,7 +83,7 @@ mcl_status mcl__pictures_create_empty(mcl_device *device, int H, int W, int C, c
                                       mcl__pictures *p, mcl_error *error)
 {
     *p = (mcl__pictures){.device = device, .H = H, .W = W, .C = C};
-    return upload_statistics(p, preprocessing, error);
+    return create_statistics(p, preprocessing, error);
 }
 
 void mcl__pictures_destroy(mcl__pictures *p)

@@ -22,6 +22,8 @@ mcl_status mcl__pictures_create(mcl_device *device, mcl_dataset *data, const mcl
 /* None: batches are handed in through the feed's buffers, for prediction. */
 mcl_status mcl__pictures_create_empty(mcl_device *device, int H, int W, int C, const mcl_preprocessing *preprocessing,
                                       mcl__pictures *pictures, mcl_error *error);
+/* Writes other statistics to the device: those of a checkpoint, in place of the ones just fitted. */
+mcl_status mcl__pictures_normalise(mcl__pictures *pictures, const mcl_preprocessing *preprocessing, mcl_error *error);
 void mcl__pictures_destroy(mcl__pictures *pictures);
 uint64_t mcl__pictures_bytes(const mcl__pictures *pictures);
 
