@@ -80,6 +80,8 @@ mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const in
     mcl__model *model = mcl__plan_graph(purpose->plan)->model;
     mcl_device *device = model->device;
     double loss = 0, hits = 0;
+    *metrics = (mcl_metrics){0};
+    if (count == 0) return MCL_OK;
     MCL_TRY(mcl__feed_begin(feed, indices, count, 0, error));
     int batches = (count + feed->batch - 1) / feed->batch;
     for (int i = 0, read = 0; i < batches; i++) {
@@ -99,7 +101,7 @@ mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const in
             hits += outcome->hits;
         }
     }
-    *metrics = (mcl_metrics){.loss = count ? loss / count : 0, .accuracy = count ? hits / count : 0, .samples = count};
+    *metrics = (mcl_metrics){.loss = loss / count, .accuracy = hits / count, .samples = count};
     return MCL_OK;
 }
 

@@ -18,7 +18,7 @@ mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, 
                                  mcl__purpose *purpose, mcl_error *error);
 void mcl__purpose_destroy(mcl__purpose *purpose);
 
-/* Mean loss and accuracy over the feed's sequence of `count` samples. Waits now and then. */
+/* Mean loss and accuracy over the feed's sequence of `count` samples; zeros when there are none. Waits now and then. */
 mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const int32_t *indices, int count, mcl_metrics *metrics,
                                 mcl_error *error);
 

@@ -27,6 +27,9 @@ mcl_status mcl__train_options_resolve(const mcl_train_options *given, mcl_train_
     DEFAULT(step_factor, 0.1f);
     DEFAULT(step_epochs, o.epochs / 3 > 0 ? o.epochs / 3 : 1);
     DEFAULT(checkpoint_seconds, 60);
+    REQUIRE((unsigned)o.optimiser <= MCL_ADAMW, "there is no such optimiser");
+    REQUIRE((unsigned)o.schedule <= MCL_SCHEDULE_COSINE, "there is no such schedule");
+    REQUIRE((unsigned)o.residence <= MCL_RESIDENCE_STREAM, "there is no such residence");
     REQUIRE(o.epochs > 0, "epochs must be at least 1");
     REQUIRE(o.batch > 0, "batch must be at least 1");
     REQUIRE(o.micro_batches > 0 && o.batch % o.micro_batches == 0, "micro_batches must divide batch");
