@@ -41,6 +41,15 @@ struct mcl_trainer {
     double checkpointed;        /* time of the last checkpoint */
 };
 
+/* Enqueues one step at the present position; the epoch must not be complete. */
+mcl_status mcl__trainer_step(mcl_trainer *trainer, mcl_error *error);
+/* Waits, and takes the outcomes of all steps done into progress and log. MCL_ERROR_DIVERGED after a NaN: the trainer then stands
+ * at the step before it. At most MCL_HISTORY steps may lie between two calls. */
+mcl_status mcl__trainer_drain(mcl_trainer *trainer, mcl_error *error);
+bool mcl__trainer_epoch_complete(const mcl_trainer *trainer);
+void mcl__trainer_end_epoch(mcl_trainer *trainer);
+mcl_metrics mcl__trainer_metrics_so_far(const mcl_trainer *trainer); /* of the epoch, as far as drained */
+
 /* Writes or reads the complete state; reading checks that network, data and options fit. */
 mcl_status mcl__checkpoint_save(mcl_trainer *trainer, const char *path, mcl_error *error);
 mcl_status mcl__checkpoint_resume(mcl_trainer *trainer, const char *path, mcl_error *error);
