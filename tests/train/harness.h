@@ -72,7 +72,7 @@ static inline mcl_dataset *open_cifar(void)
     return data;
 }
 
-/* The first `limit` of each class of the pictures that come with the source. */
+/* `limit` training and as many test pictures, drawn evenly by class, of those that come with the source. */
 static inline mcl_dataset *open_fashion(int limit, double validation)
 {
     char path[512];
