@@ -1,6 +1,5 @@
 /* A growing arena, arrays that double, and text made to measure. */
 #include "base/arena.h"
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,15 +38,22 @@ char *mcl__arena_copy(mcl__arena *arena, const char *text, size_t length)
     return copy;
 }
 
-char *mcl__arena_text(mcl__arena *arena, const char *format, ...)
+char *mcl__arena_format(mcl__arena *arena, const char *format, va_list arguments)
 {
-    va_list arguments, again;
-    va_start(arguments, format);
+    va_list again;
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
     char *text = length < 0 ? NULL : mcl__arena_alloc(arena, (size_t)length + 1);
     if (text) vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
+    return text;
+}
+
+char *mcl__arena_text(mcl__arena *arena, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    char *text = mcl__arena_format(arena, format, arguments);
     va_end(arguments);
     return text;
 }
@@ -67,7 +73,7 @@ bool mcl__grow(void *items, size_t *capacity, size_t needed, size_t item_bytes)
     size_t wanted = *capacity > SIZE_MAX / 2 ? needed : *capacity * 2, bytes;
     if (wanted < needed) wanted = needed;
     if (wanted < 8) wanted = 8;
-    if (!mcl__multiply(wanted, item_bytes, &bytes)) return false;
+    if (!mcl__size_multiply(wanted, item_bytes, &bytes)) return false;
     void *old, *grown;
     memcpy(&old, items, sizeof old);
     if (!(grown = realloc(old, bytes))) return false;

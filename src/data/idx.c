@@ -158,7 +158,7 @@ static mcl_status read_parts(mcl_dataset *data, struct source *sources, int part
     data->info.width = (int)shape[2];
     data->info.channels = 1;
     size_t bytes, each = (size_t)shape[1] * shape[2], done = 0;
-    if (mcl__multiply(count, each, &bytes)) data->pixels = malloc(bytes);
+    if (mcl__size_multiply(count, each, &bytes)) data->pixels = malloc(bytes);
     data->labels = calloc(count, sizeof *data->labels);
     data->found_part = calloc(count, 1);
     if (!data->pixels || !data->labels || !data->found_part) return mcl__data_no_memory(data, error);

@@ -290,7 +290,7 @@ mcl_status mcl__pictures_prepare(mcl_dataset *data, const mcl_dataset_options *o
 {
     struct opening opening = {.data = data, .skip = options->skip_unreadable};
     size_t count = (size_t)data->info.count, bytes;
-    if (!mcl__multiply(count, data->sample_bytes, &bytes)) return mcl__data_no_memory(data, error);
+    if (!mcl__size_multiply(count, data->sample_bytes, &bytes)) return mcl__data_no_memory(data, error);
     MCL_TRY(open_cache(data, options, error));
     if (!options->stream && bytes <= options->memory_bytes) {
         data->pixels = malloc(bytes); /* where there is no memory it streams */

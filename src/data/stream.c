@@ -66,7 +66,7 @@ mcl_status mcl__stream_create(mcl_dataset *data, const int32_t *order, int count
     pthread_cond_init(&stream->changed, NULL);
     stream->order = malloc(((size_t)count + 1) * sizeof *stream->order);
     stream->slots = calloc((size_t)stream->depth, sizeof *stream->slots);
-    bool good = stream->order && stream->slots && mcl__multiply((size_t)batch, data->sample_bytes, &bytes);
+    bool good = stream->order && stream->slots && mcl__size_multiply((size_t)batch, data->sample_bytes, &bytes);
     for (int i = 0; good && i < stream->depth; i++) {
         stream->slots[i].pixels = malloc(bytes);
         stream->slots[i].labels = malloc((size_t)batch * sizeof *stream->slots[i].labels);

@@ -67,7 +67,7 @@ void mcl__safetensors_writer_add(mcl__safetensors_writer *writer, const char *na
     mcl__safetensors_tensor tensor = {.dtype = dtype, .rank = rank, .bytes = element_bytes[dtype]};
     for (int i = 0; i < rank; i++) {
         tensor.shape[i] = shape[i];
-        if (shape[i] < 0 || !mcl__multiply(tensor.bytes, (size_t)shape[i], &tensor.bytes)) {
+        if (shape[i] < 0 || !mcl__size_multiply(tensor.bytes, (size_t)shape[i], &tensor.bytes)) {
             mcl__fail(&writer->error, MCL_ERROR_SHAPE, "tensor %s is too large for a file", name);
             return;
         }
