@@ -10,23 +10,14 @@ typedef struct fusion {
     bool *dead;   /* nodes that became part of another */
 } fusion;
 
-static bool has_dropout(const mcl__epilogue *epilogue)
-{
-    for (int i = 0; i < epilogue->count; i++)
-        if (epilogue->code[i].code == MCL_EP_DROPOUT) return true;
-    return false;
-}
-
 static int epilogue_tensors(const mcl__epilogue *epilogue)
 {
-    int tensors = 0;
-    for (int i = 0; i < epilogue->count; i++) tensors += mcl__epilogue_tensors(&epilogue->code[i]);
-    return tensors;
+    return mcl__epilogue_tensors_of(epilogue, 0, epilogue->count);
 }
 
 static int own_inputs(const mcl__node *node)
 {
-    return node->inputs - epilogue_tensors(&node->epilogue) - has_dropout(&node->epilogue);
+    return node->inputs - epilogue_tensors(&node->epilogue) - mcl__epilogue_has_dropout(&node->epilogue);
 }
 
 static void count_readers(fusion *work)
@@ -73,7 +64,7 @@ static void fuse_into(fusion *work, int producer, int map)
     fused.inputs = own_inputs(first) + epilogue_tensors(&first->epilogue);
     for (int i = 0; i < epilogue_tensors(&second->epilogue); i++) fused.in[fused.inputs++] = second->in[1 + i];
     for (int i = 0; i < second->epilogue.count; i++) fused.epilogue.code[fused.epilogue.count++] = second->epilogue.code[i];
-    if (has_dropout(&fused.epilogue)) fused.in[fused.inputs++] = graph->step;
+    if (mcl__epilogue_has_dropout(&fused.epilogue)) fused.in[fused.inputs++] = graph->step;
     fused.out[0] = second->out[0];
     graph->tensor[first->out[0]].producer = -1;
     work->dead[producer] = true;

@@ -1,7 +1,6 @@
 /* Tensors and nodes, and the nodes that reduce and update. Errors are sticky: the first one stays, and adding to a failed
  * graph gives -1. */
 #include "graph/graph.h"
-#include "base/arena.h"
 #include "graph/memory.h"
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +24,7 @@ static int add_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl
     if (graph->error.status != MCL_OK) return -1;
     if (!room(&graph->tensor, &graph->tensor_capacity, graph->tensors + 1, sizeof *graph->tensor))
         return fail(graph, MCL_ERROR_MEMORY, name, "no memory for the graph");
-    const char *copy = mcl__arena_copy(graph->arena, name, strlen(name));
+    const char *copy = mcl__arena_copy(&graph->arena, name, strlen(name));
     if (!copy) return fail(graph, MCL_ERROR_MEMORY, name, "no memory for the graph");
     graph->tensor[graph->tensors] =
         (mcl__tensor){.name = copy, .shape = shape, .dtype = dtype, .slot = -1, .alias = -1, .producer = -1};
@@ -40,26 +39,22 @@ static mcl__view whole(mcl_buffer *buffer)
 mcl_status mcl__graph_create(mcl__model *model, bool training, mcl__graph **graph)
 {
     mcl__graph *made = calloc(1, sizeof *made);
-    *graph = made;
+    *graph = NULL;
     if (!made) return MCL_ERROR_MEMORY;
     made->model = model;
     made->training = training;
-    made->arena = calloc(1, sizeof(mcl__arena));
-    if (!made->arena) {
-        mcl__graph_destroy(made);
-        *graph = NULL;
-        return MCL_ERROR_MEMORY;
-    }
     made->step = mcl__graph_tensor(made, "step", (mcl__shape){1, {sizeof(mcl_step)}}, MCL_BYTES, whole(model->step));
     made->record = mcl__graph_tensor(made, "record", (mcl__shape){1, {sizeof(mcl_state)}}, MCL_BYTES, whole(model->record));
-    return made->error.status;
+    mcl_status status = made->error.status;
+    if (status == MCL_OK) *graph = made;
+    else mcl__graph_destroy(made);
+    return status;
 }
 
 void mcl__graph_destroy(mcl__graph *graph)
 {
     if (!graph) return;
-    if (graph->arena) mcl__arena_clear(graph->arena);
-    free(graph->arena);
+    mcl__arena_clear(&graph->arena);
     free(graph->tensor);
     free(graph->node);
     free(graph);
@@ -151,7 +146,7 @@ static int add_node(mcl__graph *graph, mcl__node node, const int *outputs, int o
     }
     if (outputs && !outputs_fit(graph, node.name, &problem, outputs, output_count)) return -1;
     node.outputs = problem.outputs;
-    node.name = mcl__arena_copy(graph->arena, node.name, strlen(node.name));
+    node.name = mcl__arena_copy(&graph->arena, node.name, strlen(node.name));
     if (!node.name || !room(&graph->node, &graph->node_capacity, graph->nodes + 1, sizeof *graph->node))
         return fail(graph, MCL_ERROR_MEMORY, "graph", "no memory for a node");
     for (int i = 0; i < node.outputs; i++) {

@@ -37,7 +37,7 @@ typedef struct mcl__graph {
     int tensors, nodes, tensor_capacity, node_capacity;
     int step, record; /* tensors of the step block and the run's record */
     bool training;
-    void *arena;
+    mcl__arena arena;
     mcl_error error;  /* the first failure; adding to a failed graph does nothing and gives -1 */
 } mcl__graph;
 

@@ -49,9 +49,8 @@ static void write_code(writer *out, const mcl_epilogue_code *code, int tensor)
 const char *mcl__epilogue_prelude(const mcl__epilogue *epilogue, int first, int count, char text[MCL__PRELUDE_BYTES])
 {
     writer out = {text, 0};
-    int tensors = 0;
+    int tensors = mcl__epilogue_tensors_of(epilogue, first, count);
     if (count == 0) return NULL;
-    for (int i = 0; i < count; i++) tensors += mcl__epilogue_tensors(&epilogue->code[first + i]);
 
     write_text(&out, "#define EPILOGUE_PARAMS");
     for (int i = 0; i < tensors; i++) write_text(&out, " , __global const float *epilogue%d", i);
@@ -69,9 +68,7 @@ const char *mcl__epilogue_prelude(const mcl__epilogue *epilogue, int first, int 
 /* Index of the first tensor of code `first` among the problem's inputs. */
 static int first_tensor(const mcl__problem *problem, int first)
 {
-    int tensor = mcl__op_get(problem->op)->inputs;
-    for (int i = 0; i < first; i++) tensor += mcl__epilogue_tensors(&problem->epilogue.code[i]);
-    return tensor;
+    return mcl__op_get(problem->op)->inputs + mcl__epilogue_tensors_of(&problem->epilogue, 0, first);
 }
 
 void mcl__epilogue_bind(mcl__lowering *lowering, const mcl__problem *problem, int first, int count)

@@ -9,12 +9,6 @@
 
 #define LINEAR_LOCAL 256 /* work-items a group of a launch with one work-item an element */
 
-/* A piece of the arena; pieces are freed together. */
-typedef struct arena_piece {
-    struct arena_piece *next;
-    max_align_t data[];
-} arena_piece;
-
 struct mcl__lowering {
     const mcl__problem *problem;
     const mcl__capabilities *capabilities;
@@ -25,38 +19,27 @@ struct mcl__lowering {
     int room;   /* allocated commands */
 };
 
-static void *arena_take(mcl__lowering *lowering, size_t bytes)
+/* Text or data in the lowering's arena; NULL, and an error, when there is no memory. */
+static const void *kept(mcl__lowering *lowering, const void *copy)
 {
-    if (lowering->status != MCL_OK) return NULL;
-    arena_piece *piece = malloc(sizeof *piece + bytes);
-    if (!piece) {
+    if (!copy && lowering->status == MCL_OK)
         lowering->status = mcl__fail(lowering->error, MCL_ERROR_MEMORY, "no memory for a lowered operator");
-        return NULL;
-    }
-    piece->next = lowering->out->arena;
-    lowering->out->arena = piece;
-    return piece->data;
-}
-
-static void *arena_copy(mcl__lowering *lowering, const void *data, size_t bytes)
-{
-    void *copy = arena_take(lowering, bytes);
-    if (copy) memcpy(copy, data, bytes);
     return copy;
 }
 
-static const char *arena_text(mcl__lowering *lowering, const char *text)
+static const void *keep(mcl__lowering *lowering, const void *data, size_t bytes)
 {
-    return text ? arena_copy(lowering, text, strlen(text) + 1) : NULL;
+    return kept(lowering, mcl__arena_copy(&lowering->out->arena, data, bytes));
 }
 
-static const char *arena_format(mcl__lowering *lowering, const char *format, va_list list)
+static const char *keep_text(mcl__lowering *lowering, const char *text)
 {
-    char text[1024];
-    if (!format) return NULL;
-    int length = vsnprintf(text, sizeof text, format, list);
-    assert(length >= 0 && length < (int)sizeof text);
-    return arena_copy(lowering, text, (size_t)length + 1);
+    return text ? keep(lowering, text, strlen(text)) : NULL;
+}
+
+static const char *keep_format(mcl__lowering *lowering, const char *format, va_list list)
+{
+    return format ? kept(lowering, mcl__arena_format(&lowering->out->arena, format, list)) : NULL;
 }
 
 /* The present command: the last one begun. */
@@ -120,10 +103,10 @@ void mcl__lower_kernel(mcl__lowering *lowering, const char *source, const char *
 {
     va_list list;
     va_start(list, constants_format);
-    mcl__kernel_key key = {.source = arena_text(lowering, source),
-                           .name = arena_text(lowering, name),
-                           .prelude = arena_text(lowering, prelude),
-                           .constants = arena_format(lowering, constants_format, list)};
+    mcl__kernel_key key = {.source = keep_text(lowering, source),
+                           .name = keep_text(lowering, name),
+                           .prelude = keep_text(lowering, prelude),
+                           .constants = keep_format(lowering, constants_format, list)};
     va_end(list);
     mcl__command *command = append(lowering, MCL__COMMAND_KERNEL);
     if (command) command->key = key;
@@ -150,7 +133,7 @@ void mcl__lower_arg_i32(mcl__lowering *lowering, int32_t value)
 void mcl__lower_arg_blob(mcl__lowering *lowering, const void *data, size_t bytes)
 {
     add_arg(lowering,
-            (mcl__command_arg){.kind = MCL__COMMAND_BLOB, .blob = arena_copy(lowering, data, bytes), .blob_bytes = bytes});
+            (mcl__command_arg){.kind = MCL__COMMAND_BLOB, .blob = keep(lowering, data, bytes), .blob_bytes = bytes});
 }
 
 void mcl__lower_arg_local(mcl__lowering *lowering, size_t bytes)
@@ -200,28 +183,21 @@ void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t byte
     mcl__lower_arg_i32(lowering, (int32_t)pattern);
 }
 
-static bool has_dropout(const mcl__epilogue *epilogue)
-{
-    for (int i = 0; i < epilogue->count; i++)
-        if (epilogue->code[i].code == MCL_EP_DROPOUT) return true;
-    return false;
-}
-
 void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first)
 {
     const mcl__epilogue *epilogue = &problem->epilogue;
-    int count = epilogue->count - first, tensor = mcl__op_get(problem->op)->inputs, used = 0;
+    int count = epilogue->count - first, used = 0;
     if (count <= 0) return;
-    for (int i = 0; i < first; i++) tensor += mcl__epilogue_tensors(&epilogue->code[i]);
+    int tensor = mcl__op_get(problem->op)->inputs + mcl__epilogue_tensors_of(epilogue, 0, first);
+    int tensors = mcl__epilogue_tensors_of(epilogue, first, count);
 
     mcl__lower_kernel(lowering, "map", "map", NULL, NULL);
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg(lowering, mcl__out(0));
-    for (int i = first; i < epilogue->count; i++)
-        for (int j = mcl__epilogue_tensors(&epilogue->code[i]); j > 0; j--, used++) mcl__lower_arg(lowering, mcl__in(tensor++));
-    assert(used <= MCL_MAP_TENSORS);
+    assert(tensors <= MCL_MAP_TENSORS);
+    for (; used < tensors; used++) mcl__lower_arg(lowering, mcl__in(tensor + used));
     for (; used < MCL_MAP_TENSORS; used++) mcl__lower_arg(lowering, mcl__out(0));
-    mcl__lower_arg(lowering, has_dropout(epilogue) ? mcl__in(problem->inputs - 1) : mcl__out(0));
+    mcl__lower_arg(lowering, mcl__epilogue_has_dropout(epilogue) ? mcl__in(problem->inputs - 1) : mcl__out(0));
     mcl_map_args args = mcl__map_args(problem, first, count);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_linear(lowering, (size_t)args.elements);
@@ -265,11 +241,7 @@ mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capa
 void mcl__lowered_free(mcl__lowered *lowered)
 {
     if (!lowered) return;
-    for (arena_piece *piece = lowered->arena; piece;) {
-        arena_piece *next = piece->next;
-        free(piece);
-        piece = next;
-    }
+    mcl__arena_clear(&lowered->arena);
     free(lowered->command);
     *lowered = (mcl__lowered){0};
 }

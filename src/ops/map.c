@@ -143,9 +143,8 @@ static void lower_compiled(mcl__lowering *lowering, const mcl__problem *problem)
 static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_map_args args = mcl__map_args(problem, 0, problem->epilogue.count);
-    int tensors = 0;
-    bool dropout = mcl__epilogue_plain(&problem->epilogue, 0) < problem->epilogue.count;
-    for (int i = 0; i < problem->epilogue.count; i++) tensors += mcl__epilogue_tensors(&problem->epilogue.code[i]);
+    int tensors = mcl__epilogue_tensors_of(&problem->epilogue, 0, problem->epilogue.count);
+    bool dropout = mcl__epilogue_has_dropout(&problem->epilogue);
 
     mcl__lower_kernel(lowering, "map", "map", NULL, NULL);
     mcl__lower_arg(lowering, mcl__in(0));

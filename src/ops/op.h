@@ -4,6 +4,7 @@
 #ifndef MCL_OPS_OP_H
 #define MCL_OPS_OP_H
 #include "args.h"
+#include "base/arena.h"
 #include "device/device.h"
 #include "step.h"
 
@@ -52,6 +53,8 @@ typedef struct mcl__epilogue {
     mcl_epilogue_code code[MCL_EPILOGUE_MAX];
 } mcl__epilogue;
 int mcl__epilogue_tensors(const mcl_epilogue_code *code); /* how many tensors one code takes: 0, 1 or 2 */
+int mcl__epilogue_tensors_of(const mcl__epilogue *epilogue, int first, int count); /* how many codes [first, first + count) take */
+bool mcl__epilogue_has_dropout(const mcl__epilogue *epilogue);
 
 /* One node's work, free of graph and device: what variants look at, and what oracle and tests compute. */
 typedef struct mcl__problem {
@@ -154,7 +157,7 @@ typedef struct mcl__lowered {
     int deriveds;
     uint64_t workspace[6]; /* bytes */
     int workspaces;
-    void *arena;
+    mcl__arena arena;
 } mcl__lowered;
 
 typedef struct mcl__variant {

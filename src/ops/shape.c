@@ -60,6 +60,20 @@ int mcl__epilogue_tensors(const mcl_epilogue_code *code)
     return tensors[code->code];
 }
 
+int mcl__epilogue_tensors_of(const mcl__epilogue *epilogue, int first, int count)
+{
+    int tensors = 0;
+    for (int i = first; i < first + count; i++) tensors += mcl__epilogue_tensors(&epilogue->code[i]);
+    return tensors;
+}
+
+bool mcl__epilogue_has_dropout(const mcl__epilogue *epilogue)
+{
+    for (int i = 0; i < epilogue->count; i++)
+        if (epilogue->code[i].code == MCL_EP_DROPOUT) return true;
+    return false;
+}
+
 mcl_map_args mcl__map_args(const mcl__problem *problem, int first_code, int count)
 {
     mcl__shape shape = problem->out[0];

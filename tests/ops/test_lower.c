@@ -49,7 +49,7 @@ START_TEST(choice)
     ck_assert_int_eq(mcl__lower(&p, choices[_i].on, choices[_i].force, &lowered, NULL), MCL_OK);
     ck_assert_str_eq(lowered.variant->name, choices[_i].served_by);
     mcl__lowered_free(&lowered);
-    ck_assert_ptr_null(lowered.arena);
+    ck_assert_ptr_null(lowered.arena.blocks);
 }
 END_TEST
 
