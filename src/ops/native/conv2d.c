@@ -2,12 +2,6 @@
 #include "ops/native/native.h"
 #include <string.h>
 
-/* y[i] += a * x[i] */
-static void axpy(int n, float a, const float *restrict x, float *restrict y)
-{
-    for (int i = 0; i < n; i++) y[i] += a * x[i];
-}
-
 /* One output pixel: y (K) from x (N,H,W,C) at the window of (n, oh, ow). */
 static void pixel_fwd(const mcl_conv2d_args *a, const float *x, const float *w, float *y, int n, int oh, int ow)
 {
@@ -22,7 +16,7 @@ static void pixel_fwd(const mcl_conv2d_args *a, const float *x, const float *w, 
             const float *pixel = x + (((size_t)n * a->H + h) * a->W + column) * a->C;
             const float *tap = w + ((size_t)r * a->KW + s) * Cg * a->K;
             for (int g = 0; g < a->groups; g++)
-                for (int c = 0; c < Cg; c++) axpy(Kg, pixel[g * Cg + c], tap + (size_t)c * a->K + g * Kg, y + g * Kg);
+                for (int c = 0; c < Cg; c++) mcl__native_axpy(Kg, pixel[g * Cg + c], tap + (size_t)c * a->K + g * Kg, y + g * Kg);
         }
     }
 }
@@ -39,13 +33,6 @@ void mcl__native_conv2d_fwd(const mcl__native_arg *arg)
                 pixel_fwd(a, x, w, y + (((size_t)n * a->OH + oh) * a->OW + ow) * a->K, n, oh, ow);
 }
 
-/* The output position whose window has tap `t` on input position `i`, or -1. */
-static int window(int i, int t, int stride, int pad, int dilation, int outputs)
-{
-    int o = i + pad - t * dilation;
-    return o < 0 || o % stride || o / stride >= outputs ? -1 : o / stride;
-}
-
 static float dot(int n, const float *x, const float *y)
 {
     float sum = 0;
@@ -60,9 +47,9 @@ static void pixel_bwd(const mcl_conv2d_args *a, const float *dy, const float *w,
     int Cg = a->C / a->groups, Kg = a->K / a->groups;
     memset(dx, 0, (size_t)a->C * sizeof *dx);
     for (int r = 0; r < a->KH; r++) {
-        int oh = window(h, r, a->stride_h, a->pad_h, a->dilation_h, a->OH);
+        int oh = mcl__native_window(h, r, a->stride_h, a->pad_h, a->dilation_h, a->OH);
         for (int s = 0; oh >= 0 && s < a->KW; s++) {
-            int ow = window(column, s, a->stride_w, a->pad_w, a->dilation_w, a->OW);
+            int ow = mcl__native_window(column, s, a->stride_w, a->pad_w, a->dilation_w, a->OW);
             if (ow < 0) continue;
             const float *pixel = dy + (((size_t)n * a->OH + oh) * a->OW + ow) * a->K;
             const float *tap = w + ((size_t)r * a->KW + s) * Cg * a->K;

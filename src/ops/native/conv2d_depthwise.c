@@ -34,13 +34,6 @@ void mcl__native_conv2d_depthwise_fwd(const mcl__native_arg *arg)
             }
 }
 
-/* The output position whose window has tap `t` on input position `i`, or -1. */
-static int window(int i, int t, int stride, int pad, int dilation, int outputs)
-{
-    int o = i + pad - t * dilation;
-    return o < 0 || o % stride || o / stride >= outputs ? -1 : o / stride;
-}
-
 void mcl__native_conv2d_depthwise_bwd_data(const mcl__native_arg *arg)
 {
     const float *dy = arg[0].pointer, *w = arg[1].pointer;
@@ -53,9 +46,9 @@ void mcl__native_conv2d_depthwise_bwd_data(const mcl__native_arg *arg)
                 float *target = dx + (((size_t)n * a->H + h) * a->W + column) * a->C;
                 memset(target, 0, (size_t)a->C * sizeof *target);
                 for (int r = 0; r < a->KH; r++) {
-                    int oh = window(h, r, a->stride_h, a->pad_h, a->dilation_h, a->OH);
+                    int oh = mcl__native_window(h, r, a->stride_h, a->pad_h, a->dilation_h, a->OH);
                     for (int s = 0; oh >= 0 && s < a->KW; s++) {
-                        int ow = window(column, s, a->stride_w, a->pad_w, a->dilation_w, a->OW);
+                        int ow = mcl__native_window(column, s, a->stride_w, a->pad_w, a->dilation_w, a->OW);
                         if (ow < 0) continue;
                         multiply_add(a->C, w + ((size_t)r * a->KW + s) * a->C,
                                      dy + (((size_t)n * a->OH + oh) * a->OW + ow) * a->C, target);

@@ -2,12 +2,6 @@
 #include "ops/native/native.h"
 #include <string.h>
 
-/* y[i] += a * x[i] */
-static void axpy(int n, float a, const float *restrict x, float *restrict y)
-{
-    for (int i = 0; i < n; i++) y[i] += a * x[i];
-}
-
 void mcl__native_dense_fwd(const mcl__native_arg *arg)
 {
     const float *x = arg[0].pointer, *w = arg[1].pointer;
@@ -17,7 +11,7 @@ void mcl__native_dense_fwd(const mcl__native_arg *arg)
     for (int row = 0; row < a->rows; row++) {
         float *out = y + (size_t)row * a->K;
         memset(out, 0, (size_t)a->K * sizeof *out);
-        for (int c = 0; c < a->C; c++) axpy(a->K, x[(size_t)row * a->C + c], w + (size_t)c * a->K, out);
+        for (int c = 0; c < a->C; c++) mcl__native_axpy(a->K, x[(size_t)row * a->C + c], w + (size_t)c * a->K, out);
     }
 }
 
@@ -46,6 +40,7 @@ void mcl__native_dense_bwd_weight(const mcl__native_arg *arg)
     for (int c = 0; c < a->C; c++) {
         float *out = dw + (size_t)c * a->K;
         memset(out, 0, (size_t)a->K * sizeof *out);
-        for (int row = 0; row < a->rows; row++) axpy(a->K, x[(size_t)row * a->C + c], dy + (size_t)row * a->K, out);
+        for (int row = 0; row < a->rows; row++)
+            mcl__native_axpy(a->K, x[(size_t)row * a->C + c], dy + (size_t)row * a->K, out);
     }
 }

@@ -10,6 +10,19 @@
 #include "ops/native/kernels.def"
 #undef MCL_NATIVE
 
+/* y[i] += a * x[i] */
+static inline void mcl__native_axpy(int n, float a, const float *restrict x, float *restrict y)
+{
+    for (int i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+/* The output position whose window has tap `t` on input position `i`, or -1. */
+static inline int mcl__native_window(int i, int t, int stride, int pad, int dilation, int outputs)
+{
+    int o = i + pad - t * dilation;
+    return o < 0 || o % stride || o / stride >= outputs ? -1 : o / stride;
+}
+
 /* Is this much work, in elements or in products of a sum, worth a team of threads? */
 static inline bool mcl__native_worth(double work) { return work > 16384; }
 static inline double mcl__native_conv2d_work(const mcl_conv2d_args *a)
