@@ -59,10 +59,14 @@ static mcl_border_args border_of(const mcl_conv2d_args *a)
     };
 }
 
+#define MOST_TAPS 64   /* of a kernel, along one axis */
+#define MOST_STRIDE 64 /* a data gradient has a class of target pixels for each step of it, squared */
+
 /* Are all the kernels' indices ints? Padding to whole blocks and borders makes tensors larger than they are. */
 bool mcl__conv2d_tile_fits(const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
 {
-    if (capabilities->type == MCL_DEVICE_NATIVE || a->groups != 1 || a->K < 2 || a->KH > 64 || a->KW > 64) return false;
+    if (capabilities->type == MCL_DEVICE_NATIVE || a->groups != 1 || a->K < 2) return false;
+    if (a->KH > MOST_TAPS || a->KW > MOST_TAPS || a->stride_h > MOST_STRIDE || a->stride_w > MOST_STRIDE) return false;
     int64_t widest = 64, taps = a->KH * a->KW, C = a->C, K = a->K;
     int64_t blocked = taps * (C + widest) * (K + widest);
     mcl_border_args b = border_of(a);
