@@ -1,8 +1,8 @@
 /* The text of a program: embedded by the build, or read from a folder while kernels are being worked on. Includes are
  * spliced here because OpenCL drivers disagree about include paths. */
 #include "device/opencl/source.h"
+#include "base/file.h"
 #include "device/opencl/opencl.h"
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,26 +27,13 @@ static char *embedded(const char *name)
 
 static char *read_text(const char *folder, const char *name, mcl_error *error)
 {
-    char path[4096];
+    char path[4096], *text;
+    size_t bytes;
+    mcl_error cause = {0};
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "rb");
-    char *text = NULL;
-    if (!file) {
-        mcl__fail(error, MCL_ERROR_BUILD, "kernel source %s: %s", path, strerror(errno));
-        return NULL;
-    }
-    if (fseek(file, 0, SEEK_END) == 0) {
-        long bytes = ftell(file);
-        rewind(file);
-        if (bytes >= 0 && bytes <= SOURCE_MAX && (text = calloc((size_t)bytes + 1, 1)) &&
-            fread(text, 1, (size_t)bytes, file) != (size_t)bytes) {
-            free(text);
-            text = NULL;
-        }
-    }
-    fclose(file);
-    if (!text) mcl__fail(error, MCL_ERROR_BUILD, "kernel source %s cannot be read", path);
-    return text;
+    if (mcl__file_read(path, SOURCE_MAX, &text, &bytes, &cause) == MCL_OK) return text;
+    mcl__fail(error, MCL_ERROR_BUILD, "kernel source: %s", cause.text);
+    return NULL;
 }
 
 static char *load(const char *folder, const char *name, mcl_error *error)
