@@ -52,9 +52,25 @@ typedef struct mcl_pad_options { const char *name; int top, bottom, left, right,
 typedef struct mcl_slice_options { const char *name; int y, x, channel, height, width, channels; } mcl_slice_options; /* sizes 0: to the end */
 typedef struct mcl_simple_options { const char *name; } mcl_simple_options;
 
-MCL_API mcl_network *mcl_network_create(const char *name); /* NULL when out of memory */
-MCL_API void mcl_network_destroy(mcl_network *network);
+MCL_API mcl_network *mcl_network_create(const char *name); /* NULL when out of memory; copies the name */
+MCL_API void mcl_network_destroy(mcl_network *network);    /* NULL does nothing */
 
+/* Layers. Each copies its options and returns its output, or -1. The formulas stand in monocle/operators.h.
+ *   input             (H, W, C), the first layer
+ *   conv2d            (H, W, C) -> (OH, OW, filters), OH = (H + 2 padding - dilation (kernel - 1) - 1) / stride + 1; groups
+ *                     divide C and filters
+ *   dense             (C) -> (units): y = x w + bias
+ *   batch_norm        any shape; y = gamma (x - mean) / sqrt(variance + eps) + beta by channel (the last axis). Statistics are
+ *                     the batch's in training (of each micro-batch), and in evaluation the running ones, which follow as
+ *                     running = (1 - momentum) running + momentum batch, the variance unbiased
+ *   activation        any shape; NULL options: ReLU. 0 < slope < 1
+ *   max_pool, avg_pool  (H, W, C) -> (OH, OW, C), OH = (H + 2 padding - kernel) / stride + 1; padding at most kernel / 2
+ *   global_avg_pool   (H, W, C) -> (1, 1, C)
+ *   dropout           any shape; in training y = x / (1 - drop) with probability 1 - drop, else 0; in evaluation y = x
+ *   add               a + b, of one shape
+ *   concat            1 to 16 inputs that differ in channels only, joined in order
+ *   slice, pad        a part of (H, W, C); zeros around it
+ *   flatten           (H, W, C) -> (H W C), in the order of this library; files keep PyTorch's (C, H, W) */
 MCL_API mcl_tensor mcl_input(mcl_network *network, int height, int width, int channels);
 MCL_API mcl_tensor mcl_conv2d(mcl_network *network, mcl_tensor x, const mcl_conv2d_options *options);
 MCL_API mcl_tensor mcl_dense(mcl_network *network, mcl_tensor x, const mcl_dense_options *options);
@@ -62,18 +78,21 @@ MCL_API mcl_tensor mcl_batch_norm(mcl_network *network, mcl_tensor x, const mcl_
 MCL_API mcl_tensor mcl_activation(mcl_network *network, mcl_tensor x, const mcl_activation_options *options);
 MCL_API mcl_tensor mcl_max_pool(mcl_network *network, mcl_tensor x, const mcl_pool_options *options);
 MCL_API mcl_tensor mcl_avg_pool(mcl_network *network, mcl_tensor x, const mcl_pool_options *options);
-MCL_API mcl_tensor mcl_global_avg_pool(mcl_network *network, mcl_tensor x, const mcl_simple_options *options); /* (H,W,C) -> (1,1,C) */
+MCL_API mcl_tensor mcl_global_avg_pool(mcl_network *network, mcl_tensor x, const mcl_simple_options *options);
 MCL_API mcl_tensor mcl_dropout(mcl_network *network, mcl_tensor x, const mcl_dropout_options *options);
 MCL_API mcl_tensor mcl_add(mcl_network *network, mcl_tensor a, mcl_tensor b, const mcl_simple_options *options);
-MCL_API mcl_tensor mcl_concat(mcl_network *network, const mcl_tensor *x, int count, const mcl_simple_options *options); /* channels */
+MCL_API mcl_tensor mcl_concat(mcl_network *network, const mcl_tensor *x, int count, const mcl_simple_options *options);
 MCL_API mcl_tensor mcl_slice(mcl_network *network, mcl_tensor x, const mcl_slice_options *options);
 MCL_API mcl_tensor mcl_pad(mcl_network *network, mcl_tensor x, const mcl_pad_options *options);
 MCL_API mcl_tensor mcl_flatten(mcl_network *network, mcl_tensor x, const mcl_simple_options *options);
 
-/* Ends the description: `logits` (classes) is what the loss sees. */
+/* Ends the description: `logits` (classes) is what the loss sees.
+ * Returns the first failure of any layer: MCL_ERROR_SHAPE, MCL_ERROR_INVALID, MCL_ERROR_UNSUPPORTED, MCL_ERROR_MEMORY. */
 MCL_API mcl_status mcl_network_finish(mcl_network *network, mcl_tensor logits, mcl_error *error);
 
-/* By name: mlp, lenet, resnet20, resnet20a, resnet18, vgg11, mobilenet_v2. height, width, channels, classes 0: the network's own. */
+/* By name: mlp, lenet, resnet20, resnet20a, resnet18, vgg11, mobilenet_v2. height, width, channels, classes 0: the network's own.
+ * *network is destroyed by the caller. MCL_ERROR_NOT_FOUND for another name (the text has the nearest), MCL_ERROR_SHAPE when
+ * the pictures are too small for it. */
 MCL_API mcl_status mcl_network_by_name(const char *name, int height, int width, int channels, int classes, mcl_network **network,
                                        mcl_error *error);
 /* *names: static, ends with NULL. The description of one: "LeNet-5 style: 5x5x32, pool, ..."; NULL when unknown. */

@@ -92,7 +92,7 @@ typedef struct mcl_trainer mcl_trainer;
  * (MCL_ERROR_MEMORY; the text has the largest batch that would fit). */
 MCL_API mcl_status mcl_trainer_create(mcl_device *device, const mcl_network *network, mcl_dataset *data,
                                       const mcl_train_options *options, mcl_trainer **trainer, mcl_error *error);
-MCL_API void mcl_trainer_destroy(mcl_trainer *trainer);
+MCL_API void mcl_trainer_destroy(mcl_trainer *trainer); /* NULL does nothing */
 
 /* Trains to the end: all epochs, validation after each, checkpoints, and the test of the best at last. function may be NULL.
  * MCL_ERROR_INTERRUPTED after mcl_trainer_stop, MCL_ERROR_DIVERGED after a NaN (the text has step and layer; the state is that
@@ -103,7 +103,9 @@ MCL_API mcl_status mcl_trainer_run(mcl_trainer *trainer, mcl_event_function func
  * complete. mcl_trainer_metrics waits and gives the epoch's training metrics so far. */
 MCL_API mcl_status mcl_trainer_steps(mcl_trainer *trainer, int count, int *done, bool *epoch_end, mcl_error *error);
 MCL_API mcl_status mcl_trainer_metrics(mcl_trainer *trainer, mcl_metrics *metrics, mcl_error *error);
+/* Loss and accuracy of the present weights on a part, without augmentation; zeros where the part is empty. Waits. */
 MCL_API mcl_status mcl_trainer_evaluate(mcl_trainer *trainer, mcl_part part, mcl_metrics *metrics, mcl_error *error);
+/* Writes a checkpoint of the present state, atomically: weights, optimiser state, progress. Waits. MCL_ERROR_IO names the path. */
 MCL_API mcl_status mcl_trainer_save(mcl_trainer *trainer, const char *path, mcl_error *error);
 
 /* Ends mcl_trainer_run after the present step. Safe in a signal handler. */
@@ -114,13 +116,15 @@ MCL_API char *mcl_trainer_explain(const mcl_trainer *trainer);
 /* A checkpoint in use: the weights, the network and the preprocessing that it was trained with. */
 typedef struct mcl_predictor mcl_predictor;
 
-/* checkpoint: a .safetensors file, or a run's folder (its best, else its last). network NULL: the one described in the file. */
+/* checkpoint: a .safetensors file, or a run's folder (its best, else its last). network NULL: the one described in the file; else
+ * it is borrowed until closed. batch: pictures computed at once, at least 1. The same device must not train meanwhile in another
+ * thread. Returns MCL_ERROR_NOT_FOUND, MCL_ERROR_IO, MCL_ERROR_FORMAT (damaged), MCL_ERROR_SHAPE (another network's weights). */
 MCL_API mcl_status mcl_predictor_open(mcl_device *device, const mcl_network *network, const char *checkpoint, int batch,
                                       mcl_predictor **predictor, mcl_error *error);
-MCL_API void mcl_predictor_close(mcl_predictor *predictor);
+MCL_API void mcl_predictor_close(mcl_predictor *predictor); /* NULL does nothing */
 MCL_API const mcl_network *mcl_predictor_network(const mcl_predictor *predictor);
 MCL_API int mcl_predictor_classes(const mcl_predictor *predictor);
-MCL_API const char *mcl_predictor_class_name(const mcl_predictor *predictor, int index);
+MCL_API const char *mcl_predictor_class_name(const mcl_predictor *predictor, int index); /* "" when out of range */
 /* The input: (height, width, channels), and how pictures of another size were brought to it. */
 MCL_API void mcl_predictor_input(const mcl_predictor *predictor, int *height, int *width, int *channels, mcl_resize *resize);
 /* Probabilities (count, classes) of `count` pictures, bytes (count, H, W, C); preprocessing happens inside. Waits. */
@@ -134,6 +138,8 @@ typedef struct mcl_evaluation {
     int64_t *confusion; /* (classes, classes): row = true class, column = predicted */
     double *precision, *recall, *f1; /* a class; 0 where undefined */
 } mcl_evaluation;
+/* MCL_ERROR_SHAPE when size or classes of the pictures are others than the checkpoint's, MCL_ERROR_NOT_FOUND for an empty part.
+ * Release *evaluation with mcl_evaluation_free. */
 MCL_API mcl_status mcl_predictor_evaluate(mcl_predictor *predictor, mcl_dataset *data, mcl_part part, mcl_evaluation *evaluation,
                                           mcl_error *error);
 MCL_API void mcl_evaluation_free(mcl_evaluation *evaluation);
