@@ -64,7 +64,8 @@ MCL_API const char *mcl_device_reason(const mcl_device *device); /* why it was t
 MCL_API mcl_device_counters mcl_device_get_counters(const mcl_device *device);
 /* The first failure; every call after it returns the same status. status is 0 while all is well. */
 MCL_API const mcl_error *mcl_device_error(const mcl_device *device);
-/* Totals a kernel since opening, longest first, when profiling is on. *rows is freed with free(). Waits. */
+/* Totals a kernel since opening, longest first, when profiling is on. *rows is freed with free(); the names in it
+ * live as long as the device. Waits. */
 MCL_API mcl_status mcl_device_profile(mcl_device *device, mcl_kernel_time **rows, int *count);
 
 /* Memory. Contents are undefined after creation. bytes > 0. MCL_ERROR_MEMORY says how much was wanted and there is. */

@@ -37,7 +37,7 @@ typedef enum mcl_log_level { MCL_LOG_ERROR, MCL_LOG_WARNING, MCL_LOG_INFO, MCL_L
 typedef void (*mcl_log_function)(mcl_log_level level, const char *message, void *user);
 
 /* Where the library's notices go; NULL (the default) drops them. The library itself never prints. Set it before
- * other threads use the library. */
+ * other threads use the library; decoding threads may call it, several at once. */
 MCL_API void mcl_set_log(mcl_log_function log, void *user);
 
 /* The library's version, "0.1.0". */

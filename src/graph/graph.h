@@ -4,7 +4,7 @@
 #define MCL_GRAPH_GRAPH_H
 #include "graph/model.h"
 
-/* What runs together. DERIVE (other forms of parameters) has no nodes: lowering fills it. */
+/* What runs together, in this order. Other forms of parameters have no nodes: a plan makes them before COMPUTE. */
 typedef enum mcl__segment { MCL__LOAD, MCL__COMPUTE, MCL__REDUCE, MCL__UPDATE, MCL__SEGMENTS } mcl__segment;
 
 typedef struct mcl__tensor {
@@ -62,8 +62,8 @@ int mcl__graph_map(mcl__graph *graph, const char *name, const mcl_epilogue_code 
 /* Adds the gradient of the loss (an output of a loss operator) with respect to every trainable parameter it depends on; each
  * lands in the model's gradient slab. Parameters that the loss does not depend on get zeros. */
 mcl_status mcl__graph_differentiate(mcl__graph *graph, int loss);
-/* Adds the segments reduce (accumulate where asked, guard) and update (the optimiser, one node a group; commit of running
- * statistics). */
+/* Adds to compute, where micro-batches are accumulated, the sum of their gradients; to reduce the guard; to update the optimiser
+ * (one node a group) and the commit of running statistics. */
 mcl_status mcl__graph_update(mcl__graph *graph);
 
 /* Fusion: chains of map nodes become one, and move into the epilogue of their producer, where the intermediate has no other

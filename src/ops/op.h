@@ -123,8 +123,8 @@ typedef struct mcl__lowering mcl__lowering; /* collects one node's commands; err
 
 /* Scratch of `bytes`, alive for this node only. Returns its operand. */
 mcl__operand mcl__lower_workspace(mcl__lowering *lowering, uint64_t bytes);
-/* A derived form of input; *make is true when the caller must emit, now, the commands that make it (between this call and
- * mcl__lower_derived_end); they run only when the parameters have changed. */
+/* A derived form of input. The commands emitted from here to mcl__lower_derived_end make it; they run only when the parameters
+ * have changed, and once for all nodes that ask for the same form of the same parameter. */
 mcl__operand mcl__lower_derived(mcl__lowering *lowering, int input, uint64_t bytes, const char *form_format, ...) MCL_PRINTF(4, 5);
 void mcl__lower_derived_end(mcl__lowering *lowering);
 static inline mcl__operand mcl__in(int index) { return (mcl__operand){MCL__OPERAND_IN, index, 0}; }
