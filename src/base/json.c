@@ -12,6 +12,13 @@ mcl_status mcl__json_parse(const char *text, size_t bytes, const char *name, jso
     return mcl__fail(error, MCL_ERROR_FORMAT, "%s:%d:%d: %s", name, found.line, found.column, found.text);
 }
 
+bool mcl__json_carries(const char *text)
+{
+    json_t *made = json_string(text);
+    json_decref(made);
+    return made != NULL;
+}
+
 mcl_status mcl__json_read(const char *path, json_t **root, mcl_error *error)
 {
     char *text;

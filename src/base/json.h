@@ -3,11 +3,13 @@
 #define MCL_BASE_JSON_H
 #include "base/error.h"
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Parses `bytes` of text; name stands in messages: "NAME:LINE:COLUMN: reason", MCL_ERROR_FORMAT. Duplicate keys are
  * errors. *root is released with json_decref(). */
 mcl_status mcl__json_parse(const char *text, size_t bytes, const char *name, json_t **root, mcl_error *error);
+bool mcl__json_carries(const char *text); /* is it UTF-8, as all text in JSON must be? */
 mcl_status mcl__json_read(const char *path, json_t **root, mcl_error *error);
 /* Writes it indented, keys in order of insertion, atomically. Borrows root. */
 mcl_status mcl__json_write(const char *path, const json_t *root, mcl_error *error);

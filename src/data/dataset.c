@@ -1,6 +1,7 @@
 /* Opening a data set of any format, and reading its samples. */
 #include "data/dataset.h"
 #include "base/file.h"
+#include "base/json.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,6 +67,16 @@ static mcl_data_format detect(const char *path)
     return mcl__idx_detect(path) ? MCL_DATA_IDX : mcl__cifar_detect(path) ? MCL_DATA_CIFAR10 : MCL_DATA_PICTURES;
 }
 
+/* They go into checkpoints, predictions and reports, which are JSON. */
+static mcl_status check_class_names(const mcl_dataset *data, mcl_error *error)
+{
+    for (int c = 0; c < data->info.classes; c++)
+        if (!mcl__json_carries(data->class_names[c]))
+            return mcl__fail(error, MCL_ERROR_FORMAT, "%s: the name of class %d, \"%s\", is not UTF-8: rename it", data->path, c,
+                             data->class_names[c]);
+    return MCL_OK;
+}
+
 static mcl_status load(mcl_dataset *data, const mcl_dataset_options *options, mcl_error *error)
 {
     static mcl_status (*const loaders[])(mcl_dataset *, const mcl_dataset_options *, mcl_error *) = {
@@ -73,6 +84,7 @@ static mcl_status load(mcl_dataset *data, const mcl_dataset_options *options, mc
     };
     mcl_data_format format = options->format == MCL_DATA_AUTO ? detect(data->path) : options->format;
     MCL_TRY(loaders[format](data, options, error));
+    MCL_TRY(check_class_names(data, error));
     data->sample_bytes = (size_t)data->info.height * data->info.width * data->info.channels;
     if (data->files) MCL_TRY(mcl__pictures_prepare(data, options, error));
     return mcl__split(data, options, error);

@@ -100,6 +100,9 @@ START_TEST(refused_folders)
     check_refused(&small, MCL_ERROR_FORMAT, folder, "found 1 folders");
     put_file("b/readme.txt", "x", 1);
     check_refused(&small, MCL_ERROR_FORMAT, in_folder("b"), "has no pictures");
+    put_plain("b/x.png", 8, 8, 1);
+    put_plain("caf\xe9/x.png", 8, 8, 1);
+    check_refused(&small, MCL_ERROR_FORMAT, folder, "class 2");
 }
 END_TEST
 
