@@ -324,7 +324,7 @@ int main(int count, char **arguments)
         ran |= done;
         opencl |= done && !passes[i].selector;
     }
-    if (opencl && !s.op && !s.variant && !s.small) check_kernels(&kernels, &all);
+    if (opencl && !s.op && !s.variant) check_kernels(&kernels, &all);
     free(kernels.at);
     if (!ran) return printf("SKIP  nothing could run\n"), s.device ? MISSING : EXIT_FAILURE;
     if (all.problems == 0) fail(&all, "no problem ran");
