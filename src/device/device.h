@@ -59,7 +59,8 @@ typedef struct mcl__gemm {
 mcl_status mcl__kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel);
 
 /* Bound work. `what` labels it in profiles and errors ("conv1 conv2d_fwd"); copied. local NULL: the backend chooses.
- * Sizes in work-items; global is rounded up by the caller. The buffers outlive the launch. */
+ * Sizes in work-items; global is rounded up by the caller. A kernel without reqd_work_group_size may get smaller groups than
+ * local says. The buffers outlive the launch. */
 mcl_status mcl__launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
                               int dimensions, const size_t *global, const size_t *local, mcl__launch **launch);
 mcl_status mcl__launch_gemm(mcl_device *device, const char *what, const mcl__gemm *gemm, mcl__launch **launch);

@@ -233,6 +233,31 @@ START_TEST(wrong_launches_are_refused)
 }
 END_TEST
 
+/* A group larger than the kernel can have is cut to one that it can, and every work-item still runs. */
+START_TEST(large_groups_shrink)
+{
+    mcl_device *device = open_opencl(NULL);
+    size_t largest = (size_t)mcl_device_get_info(device)->max_work_group, local = 6 * largest, global = 2 * local;
+    mcl_buffer *buffer;
+    mcl__kernel *kernel;
+    mcl__launch *launch;
+    mcl__kernel_key key = {"test", "numbered", NULL,
+                           "__kernel void numbered(__global int *y) { y[get_global_id(0)] = get_global_id(0); }"};
+    int *numbers = calloc(global, sizeof *numbers);
+    CK_OK(device, mcl_buffer_create(device, global * sizeof *numbers, &buffer));
+    CK_OK(device, mcl__kernel_get(device, &key, &kernel));
+    mcl__arg arg = view_arg(buffer, 0, global * sizeof *numbers);
+    CK_OK(device, mcl__launch_kernel(device, kernel, "numbered", &arg, 1, 1, &global, &local, &launch));
+    CK_OK(device, mcl__launch_run(device, launch));
+    CK_OK(device, mcl_buffer_read(buffer, 0, global * sizeof *numbers, numbers));
+    for (size_t i = 0; i < global; i++) ck_assert_int_eq(numbers[i], (int)i);
+    free(numbers);
+    mcl__launch_destroy(device, launch);
+    mcl_buffer_destroy(buffer);
+    mcl_device_close(device);
+}
+END_TEST
+
 START_TEST(copies_and_fills)
 {
     mcl_device *device = open_opencl(NULL);
@@ -383,6 +408,7 @@ int main(void)
     tcase_add_test(tests, launches_take_all_kinds_of_arguments);
     tcase_add_test(tests, constants_and_preludes_make_programs);
     tcase_add_test(tests, wrong_launches_are_refused);
+    tcase_add_test(tests, large_groups_shrink);
     tcase_add_test(tests, copies_and_fills);
     tcase_add_test(tests, fences_order_transfers);
     tcase_add_test(tests, build_failures_show_the_log);

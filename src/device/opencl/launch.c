@@ -105,23 +105,30 @@ static mcl_status bind(mcl_device *base, const char *what, cl_kernel kernel, cl_
     return mcl__cl_fail(base, what, call, code);
 }
 
-/* Group sizes that the kernel cannot have are told here rather than by a code at the enqueue. */
+/* A group size that the kernel declares is a matter of the source: another one is told here rather than by a code at the
+ * enqueue, and what the driver says of its largest is not asked (rusticl 22.3 says 32 whatever was declared). */
 static mcl_status check_group(mcl_device *base, const char *what, const mcl__kernel *kernel, const kernel_work *work)
 {
-    size_t items = 1;
-    for (cl_uint i = 0; i < work->dimensions; i++) {
-        size_t required = kernel->required_local[i];
-        if (required && required != work->local[i])
+    for (cl_uint i = 0; i < work->dimensions; i++)
+        if (kernel->required_local[i] != work->local[i])
             return mcl__device_fail(base, MCL_ERROR_INVALID, "%s: kernel %s requires work-groups of %zux%zux%zu", what,
                                     kernel->name, kernel->required_local[0], kernel->required_local[1],
                                     kernel->required_local[2]);
-        items *= work->local[i];
-    }
-    if (kernel->max_work_group && items > kernel->max_work_group)
-        return mcl__device_fail(base, MCL_ERROR_INVALID,
-                                "%s: work-groups of %zu items; kernel %s takes at most %zu here", what, items,
-                                kernel->name, kernel->max_work_group);
     return MCL_OK;
+}
+
+/* A kernel that declares none works in groups of any size: it gets smaller ones where it uses so many registers, or the
+ * driver is so modest, that it cannot have those asked for. Sizes stay divisors of what they were, and so of the global. */
+static void shrink_group(const mcl__kernel *kernel, kernel_work *work)
+{
+    size_t items = 1;
+    for (cl_uint i = 0; i < work->dimensions; i++) items *= work->local[i];
+    for (cl_uint i = work->dimensions; i-- > 0;)
+        while (kernel->max_work_group && items > kernel->max_work_group && work->local[i] > 1) {
+            size_t smaller = work->local[i] % 2 ? 1 : work->local[i] / 2;
+            items = items / work->local[i] * smaller;
+            work->local[i] = smaller;
+        }
 }
 
 static mcl_status run_kernel(mcl_device *base, mcl__launch *launch)
@@ -158,7 +165,8 @@ mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const ch
         work->global[i] = global[i];
         work->local[i] = local ? local[i] : 0;
     }
-    if (local) MCL_TRY_DONE(check_group(base, what, kernel, work));
+    if (kernel->required_local[0]) MCL_TRY_DONE(check_group(base, what, kernel, work));
+    else if (local) shrink_group(kernel, work);
     cl_int code;
     work->handle = clCreateKernel(kernel->program->program, kernel->name, &code);
     if (!work->handle) {
