@@ -41,7 +41,13 @@ static mcl_status checkpoint_path(const char *given, char **path, mcl_error *err
 static mcl_status network_of(mcl_predictor *p, const mcl_network *network, const char *path, mcl_error *error)
 {
     const mcl__card *card = &p->card;
-    if ((p->network = network)) return MCL_OK;
+    if ((p->network = network)) {
+        int H, W, C;
+        mcl_network_input_shape(network, &H, &W, &C);
+        if (H == card->H && W == card->W && C == card->C && mcl_network_classes(network) == card->classes) return MCL_OK;
+        return mcl__fail(error, MCL_ERROR_SHAPE, "%s is of a network from (%d, %d, %d) to %d classes, not from (%d, %d, %d) to %d", path,
+                         card->H, card->W, card->C, card->classes, H, W, C, mcl_network_classes(network));
+    }
     if (!card->network)
         return mcl__fail(error, MCL_ERROR_INVALID, "%s does not describe its network (it was built in C): hand the network in", path);
     mcl__yaml *yaml;
@@ -209,6 +215,7 @@ static mcl_status check_data(const mcl_predictor *p, const mcl_dataset *data, mc
 
 mcl_status mcl_predictor_evaluate(mcl_predictor *p, mcl_dataset *data, mcl_part part, mcl_evaluation *evaluation, mcl_error *error)
 {
+    if ((unsigned)part >= MCL_PARTS) return mcl__fail(error, MCL_ERROR_INVALID, "there is no part %d of a data set", (int)part);
     MCL_TRY(check_data(p, data, error));
     const int32_t *indices;
     int count, got, classes = p->card.classes;

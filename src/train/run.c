@@ -1,5 +1,6 @@
 /* A whole run: epochs, validation, checkpoints, the best weights, and the test at last. */
 #include "base/arena.h"
+#include "base/file.h"
 #include "nn/weights.h"
 #include "train/trainer.h"
 #include <stdlib.h>
@@ -136,6 +137,19 @@ static mcl_status read_best(mcl_trainer *t, mcl_error *error)
     return status;
 }
 
+/* The same, where somebody may have removed the file: then the present weights stand for the best, with a warning. */
+static mcl_status find_best(mcl_trainer *t, const loop *l, mcl_error *error)
+{
+    char *path = mcl__text("%s/best.safetensors", t->options.run);
+    bool there = path && mcl__file_exists(path);
+    free(path);
+    if (there) return read_best(t, error);
+    mcl_event event = event_of(t, l, MCL_EVENT_WARNING);
+    event.message = "the run's best.safetensors is gone: the last weights are tested instead";
+    if (l->function) l->function(&event, l->user);
+    return MCL_OK;
+}
+
 /* Brings the best weights into the model and keeps the present ones; *value, *running NULL on entry. */
 static mcl_status swap_in_best(mcl_trainer *t, float **value, float **running, mcl_error *error)
 {
@@ -150,13 +164,12 @@ static mcl_status finish_run(mcl_trainer *t, loop *l, mcl_error *error)
 {
     mcl_event event = event_of(t, l, MCL_EVENT_DONE);
     event.epoch = t->progress.best_epoch;
-    if (!t->best_value && t->progress.best_epoch) MCL_TRY(read_best(t, error));
-    if (t->part_count[MCL_PART_TEST]) {
+    if (!t->best_value && t->progress.best_epoch) MCL_TRY(find_best(t, l, error));
+    if (t->part_count[MCL_PART_TEST] || t->part_count[MCL_PART_VALIDATION]) {
         float *value = NULL, *running = NULL;
         mcl_status status = swap_in_best(t, &value, &running, error);
         if (status == MCL_OK) status = mcl_trainer_evaluate(t, MCL_PART_TEST, &event.test, error);
-        if (status == MCL_OK && t->part_count[MCL_PART_VALIDATION])
-            status = mcl_trainer_evaluate(t, MCL_PART_VALIDATION, &event.validation, error);
+        if (status == MCL_OK) status = mcl_trainer_evaluate(t, MCL_PART_VALIDATION, &event.validation, error);
         if (value && status == MCL_OK) status = slab_from_host(t->model, &t->model->value, value, error);
         if (running && status == MCL_OK) status = slab_from_host(t->model, &t->model->running_value, running, error);
         free(value);

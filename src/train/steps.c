@@ -153,7 +153,10 @@ void mcl__trainer_end_epoch(mcl_trainer *t)
 mcl_status mcl_trainer_steps(mcl_trainer *t, int count, int *done, bool *epoch_end, mcl_error *error)
 {
     *done = 0;
-    if (mcl__trainer_epoch_complete(t)) mcl__trainer_end_epoch(t);
+    if (mcl__trainer_epoch_complete(t)) {
+        MCL_TRY(mcl__trainer_drain(t, error)); /* its outcomes belong to the epoch that ends */
+        mcl__trainer_end_epoch(t);
+    }
     for (; *done < count && !mcl__trainer_epoch_complete(t); ++*done) {
         MCL_TRY(mcl__trainer_step(t, error));
         if (t->progress.step - t->drained >= MCL_HISTORY / 2) MCL_TRY(mcl__trainer_drain(t, error));
@@ -171,6 +174,7 @@ mcl_status mcl_trainer_metrics(mcl_trainer *t, mcl_metrics *metrics, mcl_error *
 
 mcl_status mcl_trainer_evaluate(mcl_trainer *t, mcl_part part, mcl_metrics *metrics, mcl_error *error)
 {
+    if ((unsigned)part >= MCL_PARTS) return mcl__fail(error, MCL_ERROR_INVALID, "there is no part %d of a data set", (int)part);
     MCL_TRY(mcl__trainer_drain(t, error));
     return mcl__purpose_metrics(&t->eval, &t->eval_feed, t->part[part], t->part_count[part], metrics, error);
 }

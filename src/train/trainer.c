@@ -32,14 +32,16 @@ static void destroy_plans(mcl_trainer *t)
     mcl__feed_destroy(&t->eval_feed);
 }
 
-/* Out of memory: finds, by trying, the largest power-of-two part of the batch that fits, and says it. */
+/* Out of memory: finds, by trying, the largest power-of-two part of the batch that fits, and says it. A device that has refused an
+ * allocation refuses everything afterwards; nothing can be tried then. */
 static mcl_status out_of_memory(mcl_trainer *t, mcl_error *error)
 {
     int fits = 0;
+    if (mcl_device_error(t->device)->status != MCL_OK) return error->status;
     for (int batch = t->options.batch / 2; batch >= t->options.micro_batches && !fits; batch /= 2) {
         batch -= batch % t->options.micro_batches;
         destroy_plans(t);
-        if (mcl_device_error(t->device)->status == MCL_OK && build_plans(t, batch, NULL) == MCL_OK) fits = batch;
+        if (build_plans(t, batch, NULL) == MCL_OK) fits = batch;
     }
     mcl_error first = *error;
     *error = (mcl_error){0};
@@ -69,6 +71,8 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     if (o->keep_partial && count % o->batch == 1)
         mcl__log(MCL_LOG_WARNING, "the last batch of an epoch has a single picture: batch normalisation cannot use it well");
     t->steps_per_epoch = count / o->batch + (o->keep_partial && count % o->batch != 0);
+    if ((int64_t)o->epochs * t->steps_per_epoch > INT32_MAX)
+        return mcl__fail(error, MCL_ERROR_INVALID, "%d epochs of %d steps are more than 2^31 steps", o->epochs, t->steps_per_epoch);
     if (!(t->order = malloc((size_t)count * sizeof *t->order))) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the order");
     MCL_TRY(mcl_preprocessing_fit(t->data, o->preprocessing, &t->preprocessing, error));
     MCL_TRY(mcl__pictures_create(t->device, t->data, &t->preprocessing, o->residence, &t->pictures, error));
