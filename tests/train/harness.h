@@ -81,7 +81,8 @@ static inline mcl_dataset *open_fashion(int limit, double validation)
     const char *source = getenv("MONOCLE_SOURCE");
     ck_assert_msg(source != NULL, "MONOCLE_SOURCE is not set");
     snprintf(path, sizeof path, "%s/samples/data/fashion-mnist", source);
-    EXPECT(mcl_dataset_open(path, &(mcl_dataset_options){.limit = limit, .validation = validation, .seed = 1}, &data, &error), error);
+    mcl_dataset_options options = {.limit = limit, .validation = validation, .seed = 1};
+    EXPECT(mcl_dataset_open(path, &options, &data, &error), error);
     return data;
 }
 
@@ -93,23 +94,34 @@ static inline mcl_network *network_named(const char *name)
     return network;
 }
 
+static inline mcl_tensor mixed_conv(mcl_network *net, mcl_tensor x, const char *name, int filters, int kernel, int stride,
+                                    int groups)
+{
+    return mcl_conv2d(net, x, &(mcl_conv2d_options){.name = name, .filters = filters, .kernel = kernel, .stride = stride,
+                                                    .padding = kernel / 2, .groups = groups, .no_bias = groups == 1});
+}
+
+static inline mcl_tensor mixed_norm_relu(mcl_network *net, mcl_tensor x, const char *name)
+{
+    x = mcl_batch_norm(net, x, &(mcl_batch_norm_options){.name = name});
+    return mcl_activation(net, x, &(mcl_activation_options){.kind = MCL_RELU});
+}
+
 /* Batch normalisation, dropout, a residual branch and a depthwise convolution on (32,32,3). */
 static inline mcl_network *network_mixed(void)
 {
     mcl_error error = {0};
     mcl_network *net = mcl_network_create("mixed");
-    mcl_tensor x = mcl_input(net, 32, 32, 3);
-    x = mcl_conv2d(net, x, &(mcl_conv2d_options){.name = "conv1", .filters = 16, .kernel = 3, .stride = 2, .padding = 1, .no_bias = true});
-    x = mcl_activation(net, mcl_batch_norm(net, x, &(mcl_batch_norm_options){.name = "bn1"}), &(mcl_activation_options){.kind = MCL_RELU});
-    mcl_tensor y = mcl_conv2d(net, x, &(mcl_conv2d_options){.name = "conv2", .filters = 16, .kernel = 3, .padding = 1, .groups = 16});
-    y = mcl_dropout(net, mcl_add(net, y, x, NULL), &(mcl_dropout_options){.name = "drop1", .drop = 0.3f});
-    y = mcl_max_pool(net, y, &(mcl_pool_options){.kernel = 2});
-    y = mcl_batch_norm(net, mcl_conv2d(net, y, &(mcl_conv2d_options){.name = "conv3", .filters = 32, .kernel = 1, .no_bias = true}),
-                       &(mcl_batch_norm_options){.name = "bn3"});
-    y = mcl_dense(net, mcl_flatten(net, mcl_activation(net, y, &(mcl_activation_options){.kind = MCL_RELU}), NULL),
-                  &(mcl_dense_options){.name = "fc1", .units = 64});
-    y = mcl_dropout(net, mcl_activation(net, y, &(mcl_activation_options){.kind = MCL_RELU}), &(mcl_dropout_options){.name = "drop2"});
-    EXPECT(mcl_network_finish(net, mcl_dense(net, y, &(mcl_dense_options){.name = "fc2", .units = 10}), &error), error);
+    mcl_tensor x = mixed_norm_relu(net, mixed_conv(net, mcl_input(net, 32, 32, 3), "conv1", 16, 3, 2, 1), "bn1");
+    x = mcl_add(net, mixed_conv(net, x, "conv2", 16, 3, 1, 16), x, NULL);
+    x = mcl_dropout(net, x, &(mcl_dropout_options){.name = "drop1", .drop = 0.3f});
+    x = mcl_max_pool(net, x, &(mcl_pool_options){.kernel = 2});
+    x = mixed_norm_relu(net, mixed_conv(net, x, "conv3", 32, 1, 1, 1), "bn3");
+    x = mcl_dense(net, mcl_flatten(net, x, NULL), &(mcl_dense_options){.name = "fc1", .units = 64});
+    x = mcl_activation(net, x, &(mcl_activation_options){.kind = MCL_RELU});
+    x = mcl_dropout(net, x, &(mcl_dropout_options){.name = "drop2"});
+    x = mcl_dense(net, x, &(mcl_dense_options){.name = "fc2", .units = 10});
+    EXPECT(mcl_network_finish(net, x, &error), error);
     return net;
 }
 

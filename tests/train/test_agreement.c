@@ -67,8 +67,8 @@ static double worst_gradient(const char *network, mcl__model *a, mcl__model *b, 
 static void report_memory(const char *network, const char *device, const mcl_trainer *trainer)
 {
     mcl__plan_statistics s = mcl__plan_get_statistics(trainer->train.plan);
-    printf("  memory of a step of %d, %-12s %-7s: planned %8.2f MiB, sum of all tensors %8.2f MiB (%.0f %%)\n", trainer->options.batch,
-           network, device, (double)s.planned_bytes / 0x1p20, (double)s.sum_bytes / 0x1p20,
+    printf("  memory of a step of %d, %-12s %-7s: planned %8.2f MiB, sum of all tensors %8.2f MiB (%.0f %%)\n",
+           trainer->options.batch, network, device, (double)s.planned_bytes / 0x1p20, (double)s.sum_bytes / 0x1p20,
            100 * (double)s.planned_bytes / (double)s.sum_bytes);
     ck_assert_uint_gt(s.planned_bytes, 0);
     ck_assert_uint_lt(s.planned_bytes, s.sum_bytes);
@@ -163,8 +163,9 @@ START_TEST(batches)
         int n, epoch = (step - 1) / 3, first = (step - 1) % 3 * 32;
         float *batch[DEVICES + 1];
         for (int d = 0; d <= DEVICES; d++) batch[d] = load_batch(trainer[d], epoch, step, first, &n);
-        ck_assert_msg(memcmp(batch[NATIVE], batch[OPENCL], (size_t)n * sizeof **batch) == 0, "batches of step %d differ", step);
-        ck_assert_msg(memcmp(batch[NATIVE], batch[DEVICES], (size_t)n * sizeof **batch) != 0, "nothing was augmented in step %d", step);
+        size_t bytes = (size_t)n * sizeof **batch;
+        ck_assert_msg(memcmp(batch[NATIVE], batch[OPENCL], bytes) == 0, "batches of step %d differ", step);
+        ck_assert_msg(memcmp(batch[NATIVE], batch[DEVICES], bytes) != 0, "nothing was augmented in step %d", step);
         for (int d = 0; d <= DEVICES; d++) free(batch[d]);
     }
     for (int d = 0; d <= DEVICES; d++) mcl_trainer_destroy(trainer[d]);
@@ -187,7 +188,8 @@ static void masked_ones(mcl_device *device, bool fuse, float mask[MASKED * SIDE 
     mcl__graph *graph;
     mcl__plan *plan;
     mcl_network *net = mcl_network_create("masked");
-    mcl_tensor t = mcl_dropout(net, mcl_input(net, SIDE, SIDE, CHANNELS), &(mcl_dropout_options){.name = "block.drop", .drop = 0.3f});
+    mcl_tensor t = mcl_input(net, SIDE, SIDE, CHANNELS);
+    t = mcl_dropout(net, t, &(mcl_dropout_options){.name = "block.drop", .drop = 0.3f});
     t = mcl_dense(net, mcl_flatten(net, t, NULL), &(mcl_dense_options){.units = 2});
     EXPECT(mcl_network_finish(net, t, &error), error);
     for (int i = 0; i < ELEMENTS; i++) ones[i] = 1;
@@ -196,7 +198,8 @@ static void masked_ones(mcl_device *device, bool fuse, float mask[MASKED * SIDE 
     mcl_train_options options = mcl_train_defaults();
     EXPECT(mcl__model_for(device, net, &options, &model, &error), error);
     ck_assert_int_eq(mcl__graph_create(model, true, &graph), MCL_OK);
-    int x = mcl__graph_tensor(graph, "x", (mcl__shape){4, {MASKED, SIDE, SIDE, CHANNELS}}, MCL_F32, (mcl__view){buffer, 0, sizeof ones});
+    mcl__shape shape = {4, {MASKED, SIDE, SIDE, CHANNELS}};
+    int x = mcl__graph_tensor(graph, "x", shape, MCL_F32, (mcl__view){buffer, 0, sizeof ones});
     int logits = mcl__network_emit(net, graph, x), masked = graph->node[find_node(graph, "block.drop")].out[0];
     graph->tensor[logits].kept = graph->tensor[masked].kept = true;
     EXPECT(mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = !fuse}, &plan, &error), error);
@@ -223,7 +226,8 @@ START_TEST(masks)
     for (int fuse = 0; fuse < 2; fuse++) {
         masked_ones(device, fuse, mask);
         for (unsigned i = 0; i < MASKED * SAMPLE; i++) {
-            uint32_t word = mcl_random_word((uint32_t)mask_seed, (uint32_t)(mask_seed >> 32), i % SAMPLE, 8 + i / SAMPLE, 3, stream);
+            uint32_t low = (uint32_t)mask_seed, high = (uint32_t)(mask_seed >> 32);
+            uint32_t word = mcl_random_word(low, high, i % SAMPLE, 8 + i / SAMPLE, 3, stream);
             float expected = word < keep * 0x1p32 ? (float)(1 / keep) : 0;
             ck_assert_msg(memcmp(&mask[i], &expected, sizeof expected) == 0, "element %u is %g, not %g", i, mask[i], expected);
             kept += expected != 0;
@@ -234,7 +238,8 @@ START_TEST(masks)
 END_TEST
 
 /* Mean losses of LeNet's first steps. nudge: first move the first layer's weights by one unit in the last place. */
-static void lenet_run(mcl_device *device, mcl_dataset *data, const mcl_train_options *options, bool nudge, int steps, double *loss)
+static void lenet_run(mcl_device *device, mcl_dataset *data, const mcl_train_options *options, bool nudge, int steps,
+                      double *loss)
 {
     enum { WEIGHTS = 5 * 5 * 32 };
     mcl_network *network = network_named("lenet");

@@ -155,7 +155,8 @@ static void expect_clean_log(const char *run, int epochs)
             ck_assert_msg(at > step, "step %d comes after step %d:\n%s", at, step, text);
             step = at;
         } else if (strcmp(type, "epoch") == 0) {
-            ck_assert_msg((int)json_integer_value(json_object_get(object, "epoch")) == ++epoch, "epoch %d is not in its place:\n%s", epoch, text);
+            int number = (int)json_integer_value(json_object_get(object, "epoch"));
+            ck_assert_msg(number == ++epoch, "epoch %d is not in its place:\n%s", epoch, text);
         }
         json_decref(object);
     }
@@ -211,8 +212,11 @@ static bool wait_for_files(int watch, uint32_t what, int count, pid_t child, dou
             continue;
         }
         ssize_t bytes = read(watch, events, sizeof events);
-        for (char *at = events; at < events + bytes; at += sizeof(struct inotify_event) + ((struct inotify_event *)(void *)at)->len)
-            if ((((struct inotify_event *)(void *)at)->mask & what) && --count == 0) return true;
+        const struct inotify_event *event;
+        for (char *at = events; at < events + bytes; at += sizeof *event + event->len) {
+            event = (const void *)at;
+            if ((event->mask & what) && --count == 0) return true;
+        }
     }
     return false;
 }
@@ -249,12 +253,13 @@ static void kill_and_resume(const char *device, int kills, const char *epochs)
     put_config();
     remove_run(calm);
     remove_run(run);
-    expect_exit(RUN(device, in_folder("config.yaml"), "--run", in_folder("warm"), "--set", "training.max_steps=1"), 0); /* kernels */
-    double began = now();
-    remove_run(in_folder("warm"));
-    expect_exit(RUN(device, in_folder("config.yaml"), "--run", in_folder("warm"), "--set", "training.max_steps=1"), 0);
-    double startup = now() - began;
-    remove_run(in_folder("warm"));
+    double startup = 0;
+    for (int i = 0; i < 2; i++) { /* the first compiles kernels */
+        double began = now();
+        expect_exit(RUN(device, in_folder("config.yaml"), "--run", in_folder("warm"), "--set", "training.max_steps=1"), 0);
+        startup = now() - began;
+        remove_run(in_folder("warm"));
+    }
     expect_exit(RUN(device, in_folder("config.yaml"), "--run", calm, "--set", epochs), 0);
     for (int turn = 0; killed < kills || !finished; turn++) {
         ck_assert_int_eq(mcl__folder_create(run, false, NULL), MCL_OK);

@@ -158,7 +158,8 @@ static mcl_network *network_dense(void)
 {
     mcl_error error = {0};
     mcl_network *net = mcl_network_create("dense");
-    mcl_tensor x = mcl_dense(net, mcl_flatten(net, mcl_input(net, 32, 32, 3), NULL), &(mcl_dense_options){.name = "fc", .units = CLASSES});
+    mcl_tensor x = mcl_flatten(net, mcl_input(net, 32, 32, 3), NULL);
+    x = mcl_dense(net, x, &(mcl_dense_options){.name = "fc", .units = CLASSES});
     EXPECT(mcl_network_finish(net, x, &error), error);
     return net;
 }

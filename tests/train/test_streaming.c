@@ -4,7 +4,8 @@
 typedef struct shape_of_run { int batch, micro_batches; bool keep_partial; } shape_of_run;
 static const shape_of_run runs[] = {{32, 1, false}, {24, 1, true}, {48, 3, false}};
 
-static model_state train(mcl_device *device, mcl_dataset *data, const shape_of_run *shape, mcl_residence residence, mcl_metrics *test)
+static model_state train(mcl_device *device, mcl_dataset *data, const shape_of_run *shape, mcl_residence residence,
+                         mcl_metrics *test)
 {
     mcl_error error = {0};
     mcl_network *network = network_mixed();
