@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Builds Monocle with its tests and runs them.
-#   tests/run.sh [default|asan|oclgrind] [CTEST OPTION...]
+#   tests/run.sh [default|asan|oclgrind|runtimes] [CTEST OPTION...]
 # asan: the same tests under AddressSanitizer and UndefinedBehaviorSanitizer; oclgrind: every kernel under the OpenCL
-# interpreter that finds invalid accesses and races.
+# interpreter that finds invalid accesses and races; runtimes: every kernel on PoCL, large and small, and on Mesa's rusticl.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 suite=${1:-default}
@@ -21,6 +21,10 @@ asan)
 oclgrind)
   EXTRA_PACKAGES=oclgrind ./samples/build.sh --tests
   exec tests/conformance/oclgrind.sh build "$@"
+  ;;
+runtimes)
+  EXTRA_PACKAGES=mesa-opencl-icd ./samples/build.sh --tests
+  exec tests/conformance/runtimes.sh build "$@"
   ;;
 *)
   sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2

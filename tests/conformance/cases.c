@@ -435,14 +435,14 @@ static int64_t size_of(const mcl__problem *problem)
     return size;
 }
 
-conformance_cases conformance_cases_of(mcl__op_kind op, bool small)
+conformance_cases conformance_cases_of(mcl__op_kind op, int64_t largest)
 {
     conformance_cases cases = {0};
     if (makers[op]) makers[op](&cases, op);
-    if (!small) return cases;
+    if (!largest) return cases;
     int kept = 0;
     for (int i = 0; i < cases.count; i++)
-        if (size_of(&cases.at[i].problem) <= 2500) cases.at[kept++] = cases.at[i];
+        if (size_of(&cases.at[i].problem) <= largest) cases.at[kept++] = cases.at[i];
     cases.count = kept;
     return cases;
 }

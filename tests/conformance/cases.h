@@ -14,6 +14,6 @@ typedef struct conformance_cases {
     int count;
 } conformance_cases;
 
-/* All problems of an operator; free with free(cases.at). `small`: only what an interpreter gets through. */
-conformance_cases conformance_cases_of(mcl__op_kind op, bool small);
+/* The problems of an operator whose inputs have `largest` elements or fewer, all together; 0: all. Free with free(cases.at). */
+conformance_cases conformance_cases_of(mcl__op_kind op, int64_t largest);
 #endif

@@ -1,5 +1,6 @@
 /* Every variant of every operator against the oracle, on every device there is: the test that a new kernel must pass.
- *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--list] [--verbose]
+ *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--list] [--verbose]
+ * --small: only what an interpreter gets through, and no CLBlast; --largest: only problems whose inputs are no larger.
  * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel,
  * and where everything was skipped. Exit status 77: the device that was asked for is not there. */
 #include "conformance/cases.h"
@@ -16,10 +17,11 @@
 #define KERNELS_FOLDER "kernels"
 #endif
 
-enum { MISSING = 77, TERMS = 20000000, ALL = 50000 };
+enum { MISSING = 77, SMALL = 2500, TERMS = 20000000, ALL = 50000 };
 
 typedef struct settings {
     const char *device, *op, *variant;
+    int64_t largest; /* 0: any */
     bool small, list, verbose;
 } settings;
 
@@ -201,7 +203,7 @@ static bool check_operator(const settings *s, const mcl__op *op, conformance_cas
     if (!has_oracle(&cases.at[0].problem)) fail(all, "%s has no oracle", op->name);
     const mcl__variant *variant = op->variants, *last = NULL;
     for (; variant && variant->name; last = variant++)
-        if (!s->small && !exercised(variant, cases)) fail(all, "%s: no problem exercises %s", op->name, variant->name);
+        if (!s->largest && !exercised(variant, cases)) fail(all, "%s: no problem exercises %s", op->name, variant->name);
     if (!last || strcmp(last->name, "reference") || last->applicable)
         fail(all, "%s: the last variant is not a reference", op->name);
     return all->failures == failures;
@@ -265,7 +267,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
     for (int kind = 0; kind < MCL__OP_COUNT; kind++) {
         const mcl__op *op = mcl__op_get((mcl__op_kind)kind);
         if (op->view || (s->op && strcmp(s->op, op->name))) continue;
-        conformance_cases cases = conformance_cases_of((mcl__op_kind)kind, s->small);
+        conformance_cases cases = conformance_cases_of((mcl__op_kind)kind, s->largest);
         bool sound = check_operator(s, op, cases, all);
         for (const mcl__variant *v = op->variants; sound && v->name; v++)
             if (!s->variant || !strcmp(s->variant, v->name)) run_variant(&b, s, (mcl__op_kind)kind, v, cases, all);
@@ -283,8 +285,8 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small] "
-                    "[--list] [--verbose]\n");
+    fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small]\n"
+                    "                   [--largest ELEMENTS] [--list] [--verbose]\n");
     return 2;
 }
 
@@ -303,11 +305,12 @@ int main(int count, char **arguments)
     settings s = {0};
     for (int i = 1; i < count; i++) {
         const char *a = arguments[i], *next = i + 1 < count ? arguments[i + 1] : NULL;
-        if (!strcmp(a, "--small")) s.small = true;
+        if (!strcmp(a, "--small")) s.small = true, s.largest = SMALL;
         else if (!strcmp(a, "--list")) s.list = true;
         else if (!strcmp(a, "--verbose")) s.verbose = true;
         else if (!next) return usage();
         else if (!strcmp(a, "--device")) s.device = arguments[++i];
+        else if (!strcmp(a, "--largest")) s.largest = strtoll(arguments[++i], NULL, 10);
         else if (!strcmp(a, "--op")) s.op = arguments[++i];
         else if (!strcmp(a, "--variant")) s.variant = arguments[++i];
         else return usage();

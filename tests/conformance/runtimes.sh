@@ -1,0 +1,38 @@
+#!/bin/sh
+# Every variant on each OpenCL driver that needs no hardware: PoCL, PoCL that allows small work-groups only, and Mesa's rusticl
+# on llvmpipe, whose groups, local memory and compiler are unlike PoCL's. runtimes.sh BUILD [CONFORMANCE OPTION...]
+# A driver that is not installed is a visible skip; one that finds no device fails.
+set -u
+build=$(cd "$1" && pwd) || exit 2
+shift
+program=$build/tests/conformance/conformance
+XDG_CACHE_HOME=$build/test-cache
+POCL_CACHE_DIR=$build/test-cache/pocl
+RUSTICL_ENABLE=llvmpipe
+export XDG_CACHE_HOME POCL_CACHE_DIR RUSTICL_ENABLE
+mkdir -p "$POCL_CACHE_DIR" "$build/runtimes"
+failed=0
+
+# on NAME ICD OPTION...
+on() {
+  name=$1 icd=/etc/OpenCL/vendors/$2
+  shift 2
+  if [ ! -e "$icd" ]; then
+    echo "SKIP  $name: no $icd"
+    return
+  fi
+  if OCL_ICD_VENDORS=$icd "$program" --device opencl "$@" >"$build/runtimes/$name.out" 2>&1; then
+    echo "ok    $name: $(tail -n 1 "$build/runtimes/$name.out")"
+  else
+    grep -A 1 -e '^FAIL' -e '^SKIP' "$build/runtimes/$name.out" || tail -n 20 "$build/runtimes/$name.out"
+    echo "FAIL  $name, see $build/runtimes/$name.out"
+    failed=1
+  fi
+}
+
+on pocl pocl.icd "$@"
+POCL_MAX_WORK_GROUP_SIZE=256 && export POCL_MAX_WORK_GROUP_SIZE
+on pocl-groups-of-256 pocl.icd "$@"
+# llvmpipe leaves a kernel's loops after 65,535 rounds, all loops of a work-item counted together, so long sums come out short.
+on rusticl rusticl.icd --largest 60000 "$@"
+exit $failed
