@@ -7,9 +7,4 @@ run=${1:-runs/quickstart}
 ./samples/build.sh
 rm -rf "$run"
 ./build/monocle train samples/configs/quickstart.yaml --run "$run"
-cat <<TXT
-
-Next: predict a picture, look at the confusion between classes, or train on pictures of your own (one folder a class):
-  ./build/monocle eval $run
-  ./build/monocle train FOLDER --network lenet
-TXT
+echo "      monocle is ./build/monocle; on pictures of your own, one folder a class: ./build/monocle train FOLDER"
