@@ -97,7 +97,7 @@ prints '^node +operator +output +variant +launches' '^-- compute' '^fc1 +dense \
 check '--explain begins no run' lacks explained
 
 # --- A terminal: the bar keeps to its width
-if command -v script >/dev/null; then
+if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1; then
     script -qec "stty cols 60; TERM=xterm '$program' train idx --network mlp --device native --set training.batch=20 \
         --set training.epochs=4 --run terminal" /dev/null </dev/null >typed 2>&1
     status=$?
