@@ -107,5 +107,7 @@ if command -v script >/dev/null && script -qec true /dev/null >/dev/null 2>&1; t
     prints 'Epoch [0-9]+/4 \[[#.]+\]  loss'
     tr '\r' '\n' <typed | sed 's/\x1b\[K//g' | grep -E '^Epoch .*\[' >bars
     check 'no bar is wider than the terminal' bash -c '! grep -Eq "^.{60}" bars'
+else
+    echo 'skipped: there is no pseudo-terminal here'
 fi
 finish
