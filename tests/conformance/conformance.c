@@ -1,6 +1,8 @@
 /* Every variant of every operator against the oracle, on every device there is: the test that a new kernel must pass.
- *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--list] [--verbose]
+ *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--bare] [--list]
+ *               [--verbose]
  * --small: only what an interpreter gets through, and no CLBlast; --largest: only problems whose inputs are no larger.
+ * --bare: without guard bytes, for an interpreter that sees what leaves a buffer.
  * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel,
  * and where everything was skipped. Exit status 77: the device that was asked for is not there. */
 #include "conformance/cases.h"
@@ -22,7 +24,7 @@ enum { MISSING = 77, SMALL = 2500, TERMS = 20000000, ALL = 50000 };
 typedef struct settings {
     const char *device, *op, *variant;
     int64_t largest; /* 0: any */
-    bool small, list, verbose;
+    bool small, bare, list, verbose;
 } settings;
 
 /* One way of looking at a device. */
@@ -133,7 +135,7 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
     for (int i = 0; i < cases.count && !fails; i++) {
         const mcl__problem *problem = &cases.at[i].problem;
         if (!chosen(b, s, variant, i) || !applies(variant, problem, &b->capabilities)) continue;
-        test_run run = {.variant = variant->name, .pretend = &b->capabilities, .twice = true,
+        test_run run = {.variant = variant->name, .pretend = &b->capabilities, .twice = true, .bare = s->bare,
                         .saw_kernel = conformance_kernels_saw, .context = b->kernels};
         int failures = all->failures;
         double ratio = run_problem(b->device, problem, cases.at[i].seed, &run, all);
@@ -286,7 +288,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
 static int usage(void)
 {
     fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small]\n"
-                    "                   [--largest ELEMENTS] [--list] [--verbose]\n");
+                    "                   [--largest ELEMENTS] [--bare] [--list] [--verbose]\n");
     return 2;
 }
 
@@ -306,6 +308,7 @@ int main(int count, char **arguments)
     for (int i = 1; i < count; i++) {
         const char *a = arguments[i], *next = i + 1 < count ? arguments[i + 1] : NULL;
         if (!strcmp(a, "--small")) s.small = true, s.largest = SMALL;
+        else if (!strcmp(a, "--bare")) s.bare = true;
         else if (!strcmp(a, "--list")) s.list = true;
         else if (!strcmp(a, "--verbose")) s.verbose = true;
         else if (!next) return usage();

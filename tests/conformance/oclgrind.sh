@@ -13,12 +13,13 @@ export XDG_CACHE_HOME
 
 [ $# -gt 0 ] || set -- $("$program" --list | grep ' ' | cut -d: -f1) # a view has no variants, and no space in its line
 
-# Without -cl-opt-disable, oclgrind aborts on --uninitialized. Its exit status is the program's, its findings the log.
+# Without -cl-opt-disable, oclgrind aborts on --uninitialized. Its exit status is the program's; its findings go to stderr,
+# because each context empties the file of --log.
 printf '%s\n' "$@" | xargs -P 2 -I OP sh -c '
-  oclgrind --build-options -cl-opt-disable --data-races --uninitialized --check-api --log "$2/OP.log" \
-    "$1" --device opencl --small --op OP >"$2/OP.out" 2>&1 || touch "$2/OP.failed"
+  oclgrind --build-options -cl-opt-disable --data-races --uninitialized --check-api \
+    "$1" --device opencl --small --bare --op OP >"$2/OP.out" 2>"$2/OP.log" || touch "$2/OP.failed"
   [ ! -s "$2/OP.log" ] || touch "$2/OP.failed"
-  if [ -e "$2/OP.failed" ]; then cat "$2/OP.out"; head -40 "$2/OP.log"; else echo "ok    OP"; fi' sh "$program" "$logs"
+  if [ -e "$2/OP.failed" ]; then grep -A 1 "^FAIL" "$2/OP.out"; head -40 "$2/OP.log"; echo "FAIL  OP"; else echo "ok    OP"; fi' sh "$program" "$logs"
 
 for failed in "$logs"/*.failed; do
   [ ! -e "$failed" ] || exit 1

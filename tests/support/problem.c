@@ -115,18 +115,6 @@ static mcl_status tensor_write(mcl_device *device, tensor *t, const void *conten
     return device_failure(device, status, error, t->what);
 }
 
-static mcl_status tensor_create(mcl_device *device, tensor *t, const char *kind, int index, uint64_t bytes,
-                                const void *content, mcl_error *error)
-{
-    uint64_t alignment = mcl_device_get_info(device)->alignment;
-    snprintf(t->what, sizeof t->what, "%s %d", kind, index);
-    t->before = alignment ? alignment : 64; /* views start aligned */
-    t->total = t->before + (bytes + 3) / 4 * 4 + GUARD;
-    MCL_TRY(device_failure(device, mcl_buffer_create(device, t->total, &t->buffer), error, t->what));
-    t->view = (mcl__view){t->buffer, t->before, bytes};
-    return tensor_write(device, t, content, error);
-}
-
 /* Reads the tensor into content (may be NULL); fails where a guard byte changed, or `expected` (may be NULL) did. */
 static mcl_status tensor_read(mcl_device *device, const tensor *t, void *content, const void *expected,
                               mcl_error *error)
@@ -158,6 +146,19 @@ typedef struct session {
     tensor in[MCL__MAX_OPERANDS], out[MCL__MAX_OUTPUTS], workspace[MAX_WORK], derived[MAX_DERIVED];
     mcl__launch **launch;
 } session;
+
+static mcl_status tensor_create(const session *s, tensor *t, const char *kind, int index, uint64_t bytes,
+                                const void *content, mcl_error *error)
+{
+    uint64_t alignment = mcl_device_get_info(s->device)->alignment;
+    snprintf(t->what, sizeof t->what, "%s %d", kind, index);
+    t->before = alignment ? alignment : 64; /* views start aligned */
+    t->total = t->before + (bytes + 3) / 4 * 4 + GUARD;
+    if (s->run->bare) t->before = 0, t->total = bytes;
+    MCL_TRY(device_failure(s->device, mcl_buffer_create(s->device, t->total, &t->buffer), error, t->what));
+    t->view = (mcl__view){t->buffer, t->before, bytes};
+    return tensor_write(s->device, t, content, error);
+}
 
 static mcl__view session_view(const session *s, mcl__operand operand)
 {
@@ -219,15 +220,15 @@ static mcl_status session_open(session *s, mcl_error *error)
     snprintf(s->run->served_by, sizeof s->run->served_by, "%s", s->lowered.variant->name);
     s->run->commands = s->lowered.commands;
     for (int i = 0; i < problem->inputs; i++)
-        MCL_TRY(tensor_create(s->device, &s->in[i], "input", i, test_problem_in_bytes(problem, i), test->in[i], error));
+        MCL_TRY(tensor_create(s, &s->in[i], "input", i, test_problem_in_bytes(problem, i), test->in[i], error));
     bool updates = test_problem_updates(problem->op);
     for (int i = 0; i < problem->outputs; i++)
-        MCL_TRY(tensor_create(s->device, &s->out[i], "output", i, test_problem_out_bytes(problem, i),
+        MCL_TRY(tensor_create(s, &s->out[i], "output", i, test_problem_out_bytes(problem, i),
                               updates ? test->out[i] : NULL, error));
     for (int i = 0; i < s->lowered.workspaces; i++)
-        MCL_TRY(tensor_create(s->device, &s->workspace[i], "workspace", i, s->lowered.workspace[i], NULL, error));
+        MCL_TRY(tensor_create(s, &s->workspace[i], "workspace", i, s->lowered.workspace[i], NULL, error));
     for (int i = 0; i < s->lowered.deriveds; i++)
-        MCL_TRY(tensor_create(s->device, &s->derived[i], "derived", i, s->lowered.derived[i].bytes, NULL, error));
+        MCL_TRY(tensor_create(s, &s->derived[i], "derived", i, s->lowered.derived[i].bytes, NULL, error));
     s->launch = calloc((size_t)s->lowered.commands + 1, sizeof *s->launch);
     if (!s->launch) return mcl__fail(error, MCL_ERROR_MEMORY, "launches");
     for (int i = 0; i < s->lowered.commands; i++)
