@@ -12,7 +12,7 @@ struct mcl_buffer {
 
 struct mcl__backend {
     const char *name;
-    /* Called before the first list() of an opening, to pass options that a driver reads only once. May be NULL. */
+    /* Called before list(), to pass options that a driver reads only once. May be NULL. */
     void (*prepare)(const mcl_device_options *options);
     /* Appends this backend's devices to *devices (realloc'ed). notes: what was skipped and why, appended (malloc'ed text). */
     mcl_status (*list)(mcl_device_info **devices, int *count, char **notes, mcl_error *error);

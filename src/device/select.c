@@ -52,11 +52,19 @@ static void catalogue_free(catalogue *all)
     free(all->notes);
 }
 
+/* only NULL: all backends. */
+static void prepare(const mcl__backend *only, const mcl_device_options *options)
+{
+    for (size_t i = 0; i < BACKENDS; i++)
+        if (backends[i]->prepare && (!only || backends[i] == only)) backends[i]->prepare(options);
+}
+
 mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error)
 {
     *devices = NULL;
     *count = 0;
     if (notes) *notes = NULL;
+    prepare(NULL, &(mcl_device_options){0});
     catalogue all;
     mcl_status status = catalogue_fill(&all, NULL, error);
     if (status == MCL_OK) {
@@ -262,8 +270,7 @@ mcl_status mcl_device_open(const char *selector, const mcl_device_options *optio
     if (strcmp(gemm, "auto") != 0 && strcmp(gemm, "clblast") != 0 && strcmp(gemm, "own") != 0)
         return mcl__fail(error, MCL_ERROR_INVALID, "gemm is \"%s\"; it may be auto, clblast or own", gemm);
     const mcl__backend *only = backend_named(selector);
-    for (size_t i = 0; i < BACKENDS; i++)
-        if (backends[i]->prepare && (!only || backends[i] == only)) backends[i]->prepare(options);
+    prepare(only, options);
     catalogue all;
     mcl_status status = catalogue_fill(&all, only, error);
     if (status == MCL_OK) status = open_picked(&all, selector, options, device, error);

@@ -135,6 +135,26 @@ START_TEST(a_wrong_key_is_rebuilt)
 }
 END_TEST
 
+/* PoCL compiles a program's kernels once more for its binary, so none is asked for while its own cache lies in ours. */
+START_TEST(pocl_needs_no_binaries)
+{
+    char path[512];
+    const char *before = getenv("POCL_CACHE_DIR");
+    char *folder = before ? strdup(before) : NULL;
+    mcl_device *device = open_opencl(NULL);
+    bool pocl = strstr(mcl_device_get_info(device)->platform, "Portable Computing Language") != NULL;
+    mcl_device_close(device);
+    empty_cache();
+    snprintf(path, sizeof path, "%s/monocle/pocl", cache_home);
+    setenv("POCL_CACHE_DIR", path, 1);
+    ck_assert(!comes_from_cache(VALUE, 3.5f, false));
+    ck_assert(entry(0, path) == !pocl);
+    if (folder) setenv("POCL_CACHE_DIR", folder, 1);
+    else unsetenv("POCL_CACHE_DIR");
+    free(folder);
+}
+END_TEST
+
 START_TEST(no_place_for_a_cache_is_no_failure)
 {
     char path[300];
@@ -202,6 +222,7 @@ int main(int count, char **arguments)
     tcase_add_test(tests, an_edited_source_is_rebuilt);
     tcase_add_loop_test(tests, damaged_entries_are_rebuilt, 0, COUNT(damages));
     tcase_add_test(tests, a_wrong_key_is_rebuilt);
+    tcase_add_test(tests, pocl_needs_no_binaries);
     tcase_add_test(tests, no_place_for_a_cache_is_no_failure);
     tcase_add_test(tests, a_folder_open_to_others_is_not_used);
     tcase_add_test(tests, two_processes_share_it);

@@ -27,7 +27,7 @@ static void close_device(mcl_device *base)
 {
     mcl__cl_device *device = mcl__cl(base);
     if (device->queue) clFinish(device->queue);
-    if (base->error.status == MCL_OK) mcl__cl_save_programs(device);
+    if (base->error.status == MCL_OK && device->binaries != MCL__CL_NEVER) mcl__cl_save_programs(device);
     mcl__cl_gemm_close(device);
     mcl__cl_free_programs(device);
     mcl__cl_profile_free(device);
@@ -58,6 +58,8 @@ static mcl_status open_device(const mcl_device_info *info, const mcl_device_opti
     snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%s", info->name, info->driver,
              info->version, info->platform, version, MONOCLE_VERSION);
     if (!options->no_cache) device->cache = mcl__cl_cache_open();
+    if (device->quirks & MCL__CL_KEEPS_CODE)
+        device->binaries = mcl__cl_pocl_cache_is_ours(device->cache) ? MCL__CL_NEVER : MCL__CL_AT_CLOSE;
     MCL_TRY_DONE(open_queue(device, options, error));
     *opened = &device->base;
     return MCL_OK;
@@ -165,7 +167,7 @@ static mcl_status read_view(mcl_device *base, mcl__view source, void *target, bo
     if (code != CL_SUCCESS) return mcl__cl_fail(base, "read", "clEnqueueReadBuffer", code);
     if (!wait) return MCL_OK;
     MCL_TRY(wait_transfer(base, "read", event));
-    mcl__cl_save_programs(mcl__cl(base));
+    if (mcl__cl(base)->binaries == MCL__CL_AT_ONCE) mcl__cl_save_programs(mcl__cl(base));
     return MCL_OK;
 }
 
@@ -189,7 +191,7 @@ static mcl_status finish(mcl_device *base)
     }
     cl_int code = clFinish(device->queue);
     if (code != CL_SUCCESS) return mcl__cl_fail(base, "finish", "clFinish", code);
-    if (base->error.status == MCL_OK) mcl__cl_save_programs(device);
+    if (base->error.status == MCL_OK && device->binaries == MCL__CL_AT_ONCE) mcl__cl_save_programs(device);
     return MCL_OK;
 }
 

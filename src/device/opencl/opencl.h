@@ -12,6 +12,8 @@ typedef enum mcl__cl_quirk {
     MCL__CL_SPLIT_FILL = 1 << 1, /* fills of 2^31 bytes and more go wrong */
     MCL__CL_TRY_FP16 = 1 << 2,   /* fp16 works though it is not advertised */
     MCL__CL_BOARD_NAME = 1 << 3, /* the device's name is a chip's code; the board has a better one */
+    MCL__CL_BUILTINS = 1 << 4,   /* every program parses all functions there are: kernels/builtins.h declares ours */
+    MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
 int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);
@@ -55,6 +57,9 @@ typedef struct mcl__cl_profile {
 
 typedef enum mcl__cl_verdict { MCL__CL_UNKNOWN, MCL__CL_FAILED, MCL__CL_PASSED } mcl__cl_verdict;
 
+/* When programs' binaries go into the cache. */
+typedef enum mcl__cl_binaries { MCL__CL_AT_ONCE, MCL__CL_AT_CLOSE, MCL__CL_NEVER } mcl__cl_binaries;
+
 typedef struct mcl__cl_device {
     mcl_device base;
     cl_platform_id platform;
@@ -65,6 +70,7 @@ typedef struct mcl__cl_device {
     bool precise_division;
     char identity[768]; /* device, driver, platform and library: what a binary or a verdict is valid for */
     char *cache;        /* folder; NULL: none */
+    mcl__cl_binaries binaries;
     mcl__cl_program *programs;
     int unsaved;        /* programs launched and not yet in the cache */
     double last_wait;   /* seconds, of the last polled wait */
@@ -100,12 +106,15 @@ mcl_status mcl__cl_list(mcl_device_info **devices, int *count, char **notes, mcl
 mcl_status mcl__cl_find(const char *selector, cl_platform_id *platform, cl_device_id *device);
 bool mcl__cl_has_extension(const mcl_device_info *info, const char *name);
 void mcl__cl_prepare(const mcl_device_options *options);
+bool mcl__cl_pocl_cache_is_ours(const char *cache);
 
 /* opencl.c */
 mcl_status mcl__cl_wait(mcl_device *device, const char *what, cl_event event);
 
-/* source.c: *text (freed by the caller) is prelude, then the file, with every #include "x.h" spliced in once. */
-mcl_status mcl__cl_source(const char *folder, const char *name, const char *prelude, char **text, mcl_error *error);
+/* source.c: *text (freed by the caller) is the embedded header (NULL: none), then prelude, then the file, with every
+ * #include "x.h" spliced in once. */
+mcl_status mcl__cl_source(const char *folder, const char *name, const char *header, const char *prelude, char **text,
+                          mcl_error *error);
 
 /* program.c */
 mcl_status mcl__cl_kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel);

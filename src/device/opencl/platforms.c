@@ -1,5 +1,6 @@
 /* Which OpenCL platforms and devices there are, and what they say of themselves. The ICD loader may find no driver at
  * all; that is a note, never a failure. */
+#include "base/file.h"
 #include "device/opencl/opencl.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +13,29 @@
 #define CL_DEVICE_SUB_GROUP_SIZES_INTEL 0x4108
 #endif
 
-/* PoCL reads its number of threads once, at the first query of a platform. Old and new name of the same thing. */
+#define POCL_CACHE "POCL_CACHE_DIR"
+
+/* PoCL's own cache goes into ours, where it is kept small; unless the user has said where it is to be. */
+static void place_pocl_cache(void)
+{
+    char *ours = getenv(POCL_CACHE) ? NULL : mcl__cl_cache_open(), *folder = NULL;
+    if (ours && mcl__cache_folder("pocl", &folder, NULL) == MCL_OK) setenv(POCL_CACHE, folder, 0);
+    free(ours);
+    free(folder);
+}
+
+bool mcl__cl_pocl_cache_is_ours(const char *cache)
+{
+    char path[4096];
+    const char *folder = getenv(POCL_CACHE);
+    return cache && folder && snprintf(path, sizeof path, "%s/pocl", cache) < (int)sizeof path && strcmp(path, folder) == 0;
+}
+
+/* PoCL reads these once, at the first query of a platform. Threads: old and new name of the same thing. */
 void mcl__cl_prepare(const mcl_device_options *options)
 {
     static const char *const names[] = {"POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT"};
+    if (!options->no_cache) place_pocl_cache();
     if (options->threads <= 0 || getenv(names[0]) || getenv(names[1])) return;
     char text[16];
     snprintf(text, sizeof text, "%d", options->threads);

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <xxhash.h>
 
+#define BUILTINS "builtins.h"
+
 static locale_t c_locale;
 
 static void make_c_locale(void) { c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); }
@@ -79,14 +81,37 @@ static mcl_status fail_build(mcl__cl_device *device, const mcl__cl_program *prog
     return status;
 }
 
-static mcl_status build_from_source(mcl__cl_device *device, mcl__cl_program *program, const char *options)
+static cl_int compile(mcl__cl_device *device, mcl__cl_program *program, const char *options, const char **call)
 {
     cl_int code;
     const char *text = program->text;
+    if (program->program) clReleaseProgram(program->program);
+    *call = "clCreateProgramWithSource";
     program->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
-    if (!program->program) return mcl__cl_fail(&device->base, program->source, "clCreateProgramWithSource", code);
-    code = mcl__cl_build(device, program->program, options);
-    if (code != CL_SUCCESS) return fail_build(device, program, options, "clBuildProgram", code);
+    if (!program->program) return code;
+    *call = "clBuildProgram";
+    return mcl__cl_build(device, program->program, options);
+}
+
+/* With our own declarations in place of the driver's; they are given up for good where only the driver's do. */
+static mcl_status compile_any(mcl__cl_device *device, mcl__cl_program *program, const char *options)
+{
+    char declared[1024];
+    const char *call;
+    bool declares = device->quirks & MCL__CL_BUILTINS;
+    snprintf(declared, sizeof declared, "%s -D_OPENCL_H_ -DMCL_BUILTINS", options);
+    if (declares && compile(device, program, declared, &call) == CL_SUCCESS) return MCL_OK;
+    cl_int code = compile(device, program, options, &call);
+    if (!program->program) return mcl__cl_fail(&device->base, program->source, call, code);
+    if (code != CL_SUCCESS) return fail_build(device, program, options, call, code);
+    if (declares) mcl__log(MCL_LOG_DEBUG, "%s.cl does not build with what " BUILTINS " declares", program->source);
+    device->quirks &= ~(unsigned)MCL__CL_BUILTINS;
+    return MCL_OK;
+}
+
+static mcl_status build_from_source(mcl__cl_device *device, mcl__cl_program *program, const char *options)
+{
+    MCL_TRY(compile_any(device, program, options));
     program->from_cache = false;
     device->base.counters.programs_built++;
     return MCL_OK;
@@ -147,8 +172,9 @@ static const char *kernel_folder(const mcl__cl_device *device)
 static mcl_status read_source(mcl__cl_device *device, mcl__cl_program *program)
 {
     mcl_error failure = {0};
-    mcl_status status = mcl__cl_source(kernel_folder(device), program->source,
-                                       *program->prelude ? program->prelude : NULL, &program->text, &failure);
+    const char *header = device->quirks & MCL__CL_BUILTINS ? BUILTINS : NULL;
+    const char *prelude = *program->prelude ? program->prelude : NULL, *folder = kernel_folder(device);
+    mcl_status status = mcl__cl_source(folder, program->source, header, prelude, &program->text, &failure);
     return status == MCL_OK ? status : mcl__device_fail(&device->base, status, "%s", failure.text);
 }
 
@@ -189,8 +215,6 @@ static mcl_status make_cl_kernel(mcl__cl_device *device, mcl__cl_program *progra
     if (!*kernel && program->from_cache && !program->kernels) {
         char *options = build_options(device, program->constants);
         if (!options) return MCL_ERROR_MEMORY;
-        clReleaseProgram(program->program);
-        program->program = NULL;
         mcl_status status = build_from_source(device, program, options);
         free(options);
         MCL_TRY(status);
@@ -253,7 +277,7 @@ static void save_program(mcl__cl_device *device, mcl__cl_program *program)
     free(binary);
 }
 
-/* After the first launch, because PoCL has machine code only then. */
+/* After the first launch, because some drivers have machine code only then. */
 void mcl__cl_save_programs(mcl__cl_device *device)
 {
     if (device->unsaved == 0) return;

@@ -93,7 +93,8 @@ static mcl_status splice_file(splice *state, const char *name)
     return status;
 }
 
-mcl_status mcl__cl_source(const char *folder, const char *name, const char *prelude, char **text, mcl_error *error)
+mcl_status mcl__cl_source(const char *folder, const char *name, const char *header, const char *prelude, char **text,
+                          mcl_error *error)
 {
     char file[64];
     size_t bytes = 0;
@@ -102,7 +103,13 @@ mcl_status mcl__cl_source(const char *folder, const char *name, const char *prel
         return mcl__fail(error, MCL_ERROR_BUILD, "the kernel source name %s is too long", name);
     splice state = {.folder = folder, .out = open_memstream(text, &bytes), .error = error};
     if (!state.out) return mcl__fail(error, MCL_ERROR_MEMORY, "kernel source %s: out of host memory", name);
-    mcl_status status = prelude ? splice_text(&state, prelude, "prelude") : MCL_OK;
+    mcl_status status = MCL_OK;
+    if (header) {
+        state.folder = NULL;
+        status = splice_file(&state, header);
+        state.folder = folder;
+    }
+    if (status == MCL_OK && prelude) status = splice_text(&state, prelude, "prelude");
     if (status == MCL_OK) status = splice_file(&state, file);
     if (fclose(state.out) != 0 && status == MCL_OK)
         status = mcl__fail(error, MCL_ERROR_MEMORY, "kernel source %s: out of host memory", name);
