@@ -1,88 +1,102 @@
-/* Depthwise convolution (groups = C = K), a vector of channels a work-item; the kernel is TAPS_H x TAPS_W.
- *   conv2d_depthwise_fwd         global id 0: vector of VW channels, id 1: line (n, oh) of y; walks the line
- *   conv2d_depthwise_bwd_data    the same over lines (n, h) of dx
- * x (N,H,W,C), w (KH,KW,1,C), y (N,OH,OW,C). With TAIL the last vector may be cut off by C. */
-#include "args.h"
-#include "lanes.h"
+/* Depthwise convolution (groups = C = K) and its data gradient, as one gather:
+ *   target[n][h][v][c] = sum over taps of source[n][row(h, r)][column(v, s)][c] * w[tap][c]
+ *
+ *   global id 0: vectors of WIDTH channels id, id + global size, ...; id 1: line (n, h) of the target
+ *
+ * A work-item walks its line in tiles of COLUMNS pixels, and in each tile the channels, so that all memory is read and written
+ * in order. A source vector is loaded once a tile and row and joins all the sums that it is a term of: target p of a tile reads
+ * source u through tap s where u * CLASSES = p * STEP + s * SLOPE, which is known when this is compiled.
+ *
+ *            u: 0   1   2   3   4   5         3 taps, 4 columns, stride 1 (STEP, SLOPE and CLASSES 1)
+ *   target   0: s0  s1  s2
+ *            1:     s0  s1  s2
+ *            2:         s0  s1  s2
+ *            3:             s0  s1  s2
+ *
+ * x (N,SH,SW,C), w (KH,KW,1,C), y (N,TH,TW,C).
+ * WIDTH divides C. */
+#include "conv2d_tile.h"
 #include "pointwise.h"
+#include "vector.h"
 
 #ifndef TAPS_H
 #define TAPS_H 3
-#endif
-#ifndef TAPS_W
 #define TAPS_W 3
 #endif
-#ifndef TAIL
-#define TAIL 1
+#ifndef STEP
+#define STEP 1
+#define SLOPE 1
+#define CLASSES 1
+#endif
+#ifndef COLUMNS
+#define COLUMNS 4
+#endif
+#ifndef EPILOGUE
+#define EPILOGUE_PARAMS
+#define EPILOGUE(T, LOAD, v, row, channel, channels)
 #endif
 
-#if TAIL
-#define LOAD(p) (part >= VW ? VLOAD(0, p) : load_part(p, part))
-#else
-#define LOAD(p) VLOAD(0, p)
-#endif
+/* Source columns that a tile reads, from the column of its target 0 on. */
+#define FIRST (SLOPE < 0 ? SLOPE * (TAPS_W - 1) / CLASSES : 0)
+#define LAST (((COLUMNS - 1) * STEP + (SLOPE > 0 ? SLOPE * (TAPS_W - 1) : 0)) / CLASSES)
 
-__attribute__((reqd_work_group_size(LOCAL, 1, 1)))
-__kernel void conv2d_depthwise_fwd(__global const float *restrict x, __global const float *restrict w, __global float *restrict y
-                                   EPILOGUE_PARAMS, mcl_conv2d_args a)
+/* Adds one source row to a tile's sums. `row` is the row's first pixel at this channel, `left` the source column of target 0. */
+__attribute__((always_inline))
+inline void add_row(vec sum[COLUMNS], global const float *row, global const float *weights, int left, int inside,
+                    mcl_depthwise_args a)
 {
-    const int channel = (int)get_global_id(0) * VW, line = (int)get_global_id(1), part = a.C - channel;
-    if (part <= 0) return;
-    VECTOR weight[TAPS_H * TAPS_W];
+    vec weight[TAPS_W];
 #pragma unroll
-    for (int i = 0; i < TAPS_H * TAPS_W; i++) weight[i] = LOAD(w + i * a.C + channel);
+    for (int s = 0; s < TAPS_W; s++) weight[s] = VLOAD(weights + s * a.tap_step * a.C);
+#pragma unroll
+    for (int u = FIRST; u <= LAST; u++) {
+        if (!inside && (uint)(left + u) >= (uint)a.SW) continue;
+        const vec value = VLOAD(row + (left + u) * a.C);
+#pragma unroll
+        for (int p = 0; p < COLUMNS; p++)
+#pragma unroll
+            for (int s = 0; s < TAPS_W; s++)
+                if (u * CLASSES == p * STEP + s * SLOPE) sum[p] = fma(value, weight[s], sum[p]);
+    }
+}
 
-    const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
-    for (int ow = 0; ow < a.OW; ow++) {
-        const int left = ow * a.stride_w - a.pad_w;
-        VECTOR sum = (VECTOR)(0.0f);
+/* The source row that tap row r of target row h reads, or -1. */
+int source_row(int h, int r, mcl_depthwise_args a)
+{
+    const int at = h * a.step_h + a.base_h + r * a.slope_h;
+    return at >= 0 && at % a.classes_h == 0 && at / a.classes_h < a.SH ? at / a.classes_h : -1;
+}
+
+kernel void conv2d_depthwise(global const float *restrict x, global const float *restrict w, global float *restrict y
+                             EPILOGUE_PARAMS, mcl_depthwise_args a)
+{
+    const int line = (int)get_global_id(1), picture = line / a.TH * a.SH;
+    if (line >= a.lines) return;
+    int row[TAPS_H];
 #pragma unroll
-        for (int r = 0; r < TAPS_H; r++) {
-            const int h = top + r * a.dilation_h;
-            if ((uint)h >= (uint)a.H) continue;
-            __global const float *source = x + (picture + h) * a.W * a.C + channel;
+    for (int r = 0; r < TAPS_H; r++) row[r] = source_row(line % a.TH, r, a);
+
+    for (int v = a.first; v < a.TW; v += COLUMNS) {
+        const int left = (v * STEP + a.base_w) / CLASSES, inside = left + FIRST >= 0 && left + LAST < a.SW;
+        for (int channel = (int)get_global_id(0) * WIDTH; channel < a.C; channel += (int)get_global_size(0) * WIDTH) {
+            vec sum[COLUMNS];
 #pragma unroll
-            for (int s = 0; s < TAPS_W; s++) {
-                const int v = left + s * a.dilation_w;
-                if ((uint)v < (uint)a.W) sum = fma(LOAD(source + v * a.C), weight[r * TAPS_W + s], sum);
+            for (int p = 0; p < COLUMNS; p++) sum[p] = (vec)(0.0f);
+#pragma unroll
+            for (int r = 0; r < TAPS_H; r++) {
+                if (row[r] < 0) continue;
+                global const float *source = x + (picture + row[r]) * a.SW * a.C + channel;
+                global const float *weights = w + (r * TAPS_W + a.first_tap) * a.C + channel;
+                if (inside) add_row(sum, source, weights, left, 1, a);
+                else add_row(sum, source, weights, left, 0, a);
+            }
+#pragma unroll
+            for (int p = 0; p < COLUMNS; p++) {
+                if ((uint)(v + p) >= (uint)a.TW) continue;
+                const int pixel = line * a.TW + v + p;
+                EPILOGUE(vec, VLOAD, sum[p], pixel, channel, a.C)
+                VSTORE(sum[p], y + pixel * a.C + channel);
             }
         }
-        FINISH(sum, y, line * a.OW + ow, channel, a.C);
-    }
-}
-
-/* The output position that reads input position `at` through a tap, or -1. */
-int reader(int at, int stride, int limit)
-{
-    return at >= 0 && at % stride == 0 && at / stride < limit ? at / stride : -1;
-}
-
-__attribute__((reqd_work_group_size(LOCAL, 1, 1)))
-__kernel void conv2d_depthwise_bwd_data(__global const float *restrict dy, __global const float *restrict w,
-                                        __global float *restrict dx EPILOGUE_PARAMS, mcl_conv2d_args a)
-{
-    const int channel = (int)get_global_id(0) * VW, line = (int)get_global_id(1), part = a.C - channel;
-    if (part <= 0) return;
-    VECTOR weight[TAPS_H * TAPS_W];
-#pragma unroll
-    for (int i = 0; i < TAPS_H * TAPS_W; i++) weight[i] = LOAD(w + i * a.C + channel);
-
-    int source[TAPS_H]; /* first element of the line of dy that tap row r reads, or -1 */
-#pragma unroll
-    for (int r = 0; r < TAPS_H; r++) {
-        const int oh = reader(line % a.H + a.pad_h - r * a.dilation_h, a.stride_h, a.OH);
-        source[r] = oh < 0 ? -1 : (line / a.H * a.OH + oh) * a.OW * a.C + channel;
-    }
-    for (int v = 0; v < a.W; v++) {
-        VECTOR sum = (VECTOR)(0.0f);
-#pragma unroll
-        for (int s = 0; s < TAPS_W; s++) {
-            const int ow = reader(v + a.pad_w - s * a.dilation_w, a.stride_w, a.OW);
-            if (ow < 0) continue;
-#pragma unroll
-            for (int r = 0; r < TAPS_H; r++)
-                if (source[r] >= 0) sum = fma(LOAD(dy + source[r] + ow * a.C), weight[r * TAPS_W + s], sum);
-        }
-        FINISH(sum, dx, line * a.W + v, channel, a.C);
     }
 }

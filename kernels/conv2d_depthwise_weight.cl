@@ -1,60 +1,81 @@
 /* Weight gradient of a depthwise convolution (groups = C = K); the kernel is TAPS_H x TAPS_W.
- *   global id 0: vector of VW channels, id 1: chunk of `chunk` lines (n, oh) of dy; sums all taps at once, into its own copy of
- *   dw, which conv2d_reduce in conv2d_forms.cl adds in order
- * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C). With TAIL the last vector may be cut off by C. */
+ *
+ *   global id 0: vectors of WIDTH channels id, id + global size, ...; id 1: chunk of `chunk` lines (n, oh) of dy, which has its own
+ *   copy of dw; conv2d_reduce in conv2d_forms.cl adds the copies in order
+ *
+ * A work-item takes `lines` lines at a time, few enough for a cache, and in them one vector of channels after the other, so that
+ * memory is read in order; the sums of all taps are in registers meanwhile, and then in the copy. Of a line it takes COLUMNS pixels of dy at a time: pixel p meets column u of x at
+ * tap s where u = p * STRIDE + s * DILATION.
+ * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C).
+ * WIDTH divides C. */
 #include "args.h"
-#include "lanes.h"
+#include "vector.h"
 
 #ifndef TAPS_H
 #define TAPS_H 3
-#endif
-#ifndef TAPS_W
 #define TAPS_W 3
 #endif
-#ifndef TAIL
-#define TAIL 1
+#ifndef STRIDE
+#define STRIDE 1
+#define DILATION 1
 #endif
-
-#if TAIL
-#define LOAD(p) (part >= VW ? VLOAD(0, p) : load_part(p, part))
-#else
-#define LOAD(p) VLOAD(0, p)
+#ifndef COLUMNS
+#define COLUMNS 4
 #endif
+#define LAST ((COLUMNS - 1) * STRIDE + (TAPS_W - 1) * DILATION)
 
-__attribute__((reqd_work_group_size(LOCAL, 1, 1)))
-__kernel void conv2d_depthwise_bwd_weight(__global const float *restrict x, __global const float *restrict dy,
-                                          __global float *restrict copies, int chunk, mcl_conv2d_args a)
+/* Adds one row of x to one row of taps. */
+__attribute__((always_inline))
+inline void add_row(vec sum[TAPS_W], const vec gradient[COLUMNS], global const float *row, int left, int inside, mcl_conv2d_args a)
 {
-    const int channel = (int)get_global_id(0) * VW, copy = (int)get_global_id(1), part = a.C - channel;
-    if (part <= 0) return;
-    VECTOR sum[TAPS_H * TAPS_W];
 #pragma unroll
-    for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = (VECTOR)(0.0f);
+    for (int u = 0; u <= LAST; u++) {
+        if (!inside && (uint)(left + u) >= (uint)a.W) continue;
+        const vec value = VLOAD(row + (left + u) * a.C);
+#pragma unroll
+        for (int p = 0; p < COLUMNS; p++)
+#pragma unroll
+            for (int s = 0; s < TAPS_W; s++)
+                if (u == p * STRIDE + s * DILATION) sum[s] = fma(value, gradient[p], sum[s]);
+    }
+}
 
-    const int last = min((copy + 1) * chunk, a.N * a.OH);
-    for (int line = copy * chunk; line < last; line++) {
-        const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
-        for (int ow = 0; ow < a.OW; ow++) {
-            const VECTOR gradient = LOAD(dy + (line * a.OW + ow) * a.C + channel);
-            const int left = ow * a.stride_w - a.pad_w;
+/* Adds one line of dy to all taps; x and dy begin at the work-item's channels. */
+__attribute__((always_inline))
+inline void add_line(vec sum[TAPS_H * TAPS_W], global const float *x, global const float *dy, int line, mcl_conv2d_args a)
+{
+    const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
+    for (int ow = 0; ow < a.OW; ow += COLUMNS) {
+        const int left = ow * STRIDE - a.pad_w, inside = left >= 0 && left + LAST < a.W;
+        vec gradient[COLUMNS];
 #pragma unroll
-            for (int r = 0; r < TAPS_H; r++) {
-                const int h = top + r * a.dilation_h;
-                if ((uint)h >= (uint)a.H) continue;
-                __global const float *source = x + (picture + h) * a.W * a.C + channel;
+        for (int p = 0; p < COLUMNS; p++)
+            gradient[p] = ow + p < a.OW ? VLOAD(dy + (line * a.OW + ow + p) * a.C) : (vec)(0.0f);
 #pragma unroll
-                for (int s = 0; s < TAPS_W; s++) {
-                    const int v = left + s * a.dilation_w;
-                    if ((uint)v < (uint)a.W) sum[r * TAPS_W + s] = fma(LOAD(source + v * a.C), gradient, sum[r * TAPS_W + s]);
-                }
-            }
+        for (int r = 0; r < TAPS_H; r++) {
+            const int h = top + r * a.dilation_h;
+            if ((uint)h >= (uint)a.H) continue;
+            global const float *row = x + (picture + h) * a.W * a.C;
+            if (inside) add_row(sum + r * TAPS_W, gradient, row, left, 1, a);
+            else add_row(sum + r * TAPS_W, gradient, row, left, 0, a);
         }
     }
+}
 
-    __global float *target = copies + copy * TAPS_H * TAPS_W * a.C + channel;
+kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global const float *restrict dy,
+                                        global float *restrict copies, int chunk, int lines, mcl_conv2d_args a)
+{
+    const int first = (int)get_global_id(1) * chunk, end = min(first + chunk, a.N * a.OH);
+    global float *copy = copies + (int)get_global_id(1) * TAPS_H * TAPS_W * a.C;
+    for (int block = first; block < end; block += lines)
+        for (int channel = (int)get_global_id(0) * WIDTH; channel < a.C; channel += (int)get_global_size(0) * WIDTH) {
+            const int last = min(block + lines, end);
+            global float *target = copy + channel;
+            vec sum[TAPS_H * TAPS_W];
 #pragma unroll
-    for (int i = 0; i < TAPS_H * TAPS_W; i++) {
-        if (part >= VW) VSTORE(sum[i], 0, target + i * a.C);
-        else store_part(sum[i], target + i * a.C, 0, part);
-    }
+            for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = block == first ? (vec)(0.0f) : VLOAD(target + i * a.C);
+            for (int line = block; line < last; line++) add_line(sum, x + channel, dy + channel, line, a);
+#pragma unroll
+            for (int i = 0; i < TAPS_H * TAPS_W; i++) VSTORE(sum[i], target + i * a.C);
+        }
 }

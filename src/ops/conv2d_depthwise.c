@@ -1,81 +1,126 @@
-/* Lowers depthwise convolutions (one filter a channel) to kernels/conv2d_depthwise*.cl: no products to tile, so a work-item
- * walks a line of the picture with a vector of channels. */
+/* Lowers depthwise convolutions (one filter a channel) to kernels/conv2d_depthwise*.cl. There are no products to tile: memory
+ * bounds them, so a work-item walks a line of the picture through all channels. */
+#include "conv2d_tile.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
+#include "ops/spread.h"
 
-#define MOST_TAPS 25 /* weights, and sums of the weight gradient, are held in registers */
-#define COPIES 128   /* of dw, added in order; a number of its own so that bits do not depend on the device's size */
+#define MOST_TAPS 25    /* sums of the weight gradient are held in registers */
+#define MOST_STRIDE 8   /* horizontally: a tile of the data gradient has a pixel of each step at least */
+#define MOST_COLUMNS 64 /* of the source that one tile reads: its code is written out for each */
+#define PIXELS 32       /* of dy that the weight gradient takes between storing its sums */
+
+/* Pixels of a tile: all of them use a source vector that was loaded once. Whole numbers of steps for the data gradient. */
+static int columns_of(int stride)
+{
+    return stride <= 4 ? 4 / stride * stride : stride;
+}
 
 bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     return capabilities->type != MCL_DEVICE_NATIVE && a.groups == a.C && a.K == a.C && a.groups > 1 && a.KH <= MOST_TAPS &&
-           a.KW <= MOST_TAPS && a.KH * a.KW <= MOST_TAPS && (int64_t)a.KH * a.KW * a.C * COPIES < INT32_MAX;
+           a.KW <= MOST_TAPS && a.KH * a.KW <= MOST_TAPS && a.stride_w <= MOST_STRIDE && a.dilation_w <= MOST_COLUMNS &&
+           (columns_of(a.stride_w) - 1) * a.stride_w + (a.KW - 1) * a.dilation_w < MOST_COLUMNS;
 }
 
-typedef struct lanes {
-    int width, local;
-} lanes;
+/* How target columns and taps meet source columns; see the kernel. */
+typedef struct columns {
+    int step, slope, classes;
+} columns;
 
-static lanes lanes_of(const mcl__capabilities *capabilities)
-{
-    bool gpu = capabilities->type == MCL_DEVICE_GPU || capabilities->type == MCL_DEVICE_ACCELERATOR;
-    return gpu ? (lanes){2, 32} : (lanes){16, 1};
-}
-
-static void begin(mcl__lowering *lowering, const mcl_conv2d_args *a, const char *source, const char *name, const char *prelude)
-{
-    lanes l = lanes_of(mcl__lowering_capabilities(lowering));
-    mcl__lower_kernel(lowering, source, name, prelude, "-DVW=%d -DTAPS_H=%d -DTAPS_W=%d -DTAIL=%d -DLOCAL=%d", l.width, a->KH,
-                      a->KW, a->C % l.width != 0, l.local);
-}
-
-static void end(mcl__lowering *lowering, const mcl_conv2d_args *a, int lines)
-{
-    lanes l = lanes_of(mcl__lowering_capabilities(lowering));
-    int each = l.width * l.local;
-    size_t global[] = {(size_t)((a->C + each - 1) / each) * (size_t)l.local, (size_t)lines}, local[] = {(size_t)l.local, 1};
-    mcl__lower_sizes(lowering, 2, global, local);
-}
-
-static void lower_lines(mcl__lowering *lowering, const mcl__problem *problem, const char *name, int lines)
+static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, const mcl_depthwise_args *args, columns w)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
+    int width = mcl__spread_width_dividing(lowering, a.C);
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    begin(lowering, &a, "conv2d_depthwise", name, mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude));
+    mcl__lower_kernel(lowering, "conv2d_depthwise", "conv2d_depthwise", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
+                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DCOLUMNS=%d",
+                      width, a.KH, a.KW, w.step, w.slope, w.classes, columns_of(a.stride_w));
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__epilogue_bind(lowering, problem, 0, taken);
-    mcl__lower_arg_blob(lowering, &a, sizeof a);
-    end(lowering, &a, lines);
+    mcl__lower_arg_blob(lowering, args, sizeof *args);
+    mcl__spread_lines(lowering, a.C / width, args->lines);
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
 void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_lines(lowering, problem, "conv2d_depthwise_fwd", problem->out[0].d[0] * problem->out[0].d[1]);
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl_depthwise_args args = {
+        .lines = a.N * a.OH,
+        .SH = a.H,
+        .SW = a.W,
+        .TH = a.OH,
+        .TW = a.OW,
+        .C = a.C,
+        .step_h = a.stride_h,
+        .base_h = -a.pad_h,
+        .slope_h = a.dilation_h,
+        .classes_h = 1,
+        .base_w = -a.pad_w,
+        .tap_step = 1,
+    };
+    lower_gather(lowering, problem, &args, (columns){a.stride_w, a.dilation_w, 1});
 }
 
+/* With a stride of 1 the data gradient is a convolution with the taps in reverse order, and the same program. */
 void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_lines(lowering, problem, "conv2d_depthwise_bwd_data", problem->out[0].d[0] * problem->out[0].d[1]);
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl_depthwise_args args = {
+        .lines = a.N * a.H,
+        .SH = a.OH,
+        .SW = a.OW,
+        .TH = a.H,
+        .TW = a.W,
+        .C = a.C,
+        .step_h = 1,
+        .base_h = a.pad_h,
+        .slope_h = -a.dilation_h,
+        .classes_h = a.stride_h,
+        .base_w = a.pad_w,
+        .first = -(a.pad_w % a.stride_w),
+        .tap_step = 1,
+    };
+    columns w = {1, -a.dilation_w, a.stride_w};
+    if (a.stride_w == 1) {
+        args.base_w = a.pad_w - (a.KW - 1) * a.dilation_w;
+        args.first_tap = a.KW - 1;
+        args.tap_step = -1;
+        w.slope = a.dilation_w;
+    }
+    lower_gather(lowering, problem, &args, w);
+}
+
+/* Copies of dw, added in order: enough work-items for the device, of its class but not of its size, so that bits do not depend
+ * on that. */
+static int most_copies(const mcl__capabilities *capabilities)
+{
+    return capabilities->type == MCL_DEVICE_CPU ? 32 : 128;
 }
 
 void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    int lines = a.N * a.OH, chunk = (lines + COPIES - 1) / COPIES, copies = (lines + chunk - 1) / chunk;
-    int elements = mcl__shape_elements(problem->out[0]);
+    int width = mcl__spread_width_dividing(lowering, a.C), lines = a.N * a.OH, elements = mcl__shape_elements(problem->out[0]);
+    int most = most_copies(mcl__lowering_capabilities(lowering));
+    if (most > INT32_MAX / elements) most = INT32_MAX / elements;
+    int chunk = (lines - 1) / most + 1, copies = (lines - 1) / chunk + 1;
     mcl__operand target = mcl__out(0);
     if (copies > 1) target = mcl__lower_workspace(lowering, (uint64_t)copies * (uint64_t)elements * sizeof(float));
-    begin(lowering, &a, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight", NULL);
+    mcl__lower_kernel(lowering, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight", NULL,
+                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d", width, a.KH, a.KW,
+                      a.stride_w, a.dilation_w, columns_of(a.stride_w));
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__lower_arg_i32(lowering, chunk);
+    mcl__lower_arg_i32(lowering, a.OW < PIXELS ? PIXELS / a.OW : 1);
     mcl__lower_arg_blob(lowering, &a, sizeof a);
-    end(lowering, &a, copies);
+    mcl__spread_lines(lowering, a.C / width, copies);
     if (copies > 1) mcl__conv2d_reduce(lowering, target, elements, copies);
 }
