@@ -177,29 +177,38 @@ static double flops(const mcl__problem *problem)
     return (double)args.N * args.OH * args.OW * args.C * args.KH * args.KW;
 }
 
-/* A work-item walks a row of pixels: of dx backward, of y forward, and of samples for the global average's y. */
-static void lower_lines(mcl__lowering *lowering, const mcl__problem *problem, int width)
+/* A work-item walks a row of pixels: of `rows` (N,rows,pixels,C). */
+static void lower_rows(mcl__lowering *lowering, const mcl__problem *problem, const char *name, mcl__shape rows, int width)
 {
-    static const char *const names[MCL__OP_COUNT] = {
-        [MCL__OP_max_pool] = "max_pool_fwd", [MCL__OP_max_pool_bwd] = "max_pool_bwd", [MCL__OP_avg_pool] = "avg_pool_fwd",
-        [MCL__OP_avg_pool_bwd] = "avg_pool_bwd", [MCL__OP_global_avg_pool] = "global_avg_pool_fwd",
-        [MCL__OP_global_avg_pool_bwd] = "global_avg_pool_bwd",
-    };
     mcl_pool_args args = mcl__pool_args(problem);
-    mcl__shape out = problem->out[0];
-    mcl__lower_kernel(lowering, "pool", names[problem->op], NULL, "-DWIDTH=%d", width);
+    mcl__lower_kernel(lowering, "pool", name, NULL, "-DWIDTH=%d", width);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
-    mcl__spread_lines(lowering, out.d[2] * (out.d[3] / width), out.d[0] * out.d[1]);
+    mcl__spread_pixels(lowering, rows.d[3] / width, rows.d[2], rows.d[0] * rows.d[1]);
 }
+
+static const char *const names[MCL__OP_COUNT] = {
+    [MCL__OP_max_pool] = "max_pool_fwd",
+    [MCL__OP_max_pool_bwd] = "max_pool_bwd",
+    [MCL__OP_avg_pool] = "avg_pool_fwd",
+    [MCL__OP_avg_pool_bwd] = "avg_pool_bwd",
+    [MCL__OP_global_avg_pool] = "global_avg_pool_fwd",
+    [MCL__OP_global_avg_pool_bwd] = "global_avg_pool_bwd",
+};
 
 static void lower_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_lines(lowering, problem, mcl__spread_width_dividing(lowering, problem->in[0].d[3]));
+    mcl_pool_args args = mcl__pool_args(problem);
+    int width = mcl__spread_width_dividing(lowering, args.C);
+    bool apart = args.stride_h >= args.KH && args.stride_w >= args.KW;
+    if (problem->op == MCL__OP_max_pool_bwd && apart)
+        lower_rows(lowering, problem, "max_pool_bwd_apart", problem->in[0], width);
+    else
+        lower_rows(lowering, problem, names[problem->op], problem->out[0], width);
 }
 
 static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_lines(lowering, problem, 1);
+    lower_rows(lowering, problem, names[problem->op], problem->out[0], 1);
 }
 
 static const mcl__variant variants[] = {{"wide", mcl__on_opencl, lower_wide}, {"reference", NULL, lower_reference}, {0}};

@@ -82,6 +82,20 @@ void mcl__spread_lines(mcl__lowering *lowering, int across, int lines)
     mcl__spread_grid(lowering, on_cpu(lowering) ? 1 : across, lines);
 }
 
+void mcl__spread_pixels(mcl__lowering *lowering, int vectors, int pixels, int lines)
+{
+    size_t global[3] = {1, 1, (size_t)lines}, local[3] = {1, 1, 1};
+    if (!on_cpu(lowering)) {
+        uint64_t largest = mcl__lowering_capabilities(lowering)->max_work_group;
+        size_t items = largest && largest < 128 ? 1 : 128;
+        while (local[0] < items && local[0] < (size_t)vectors) local[0] *= 2;
+        while (local[0] * local[1] < items && local[1] < (size_t)pixels) local[1] *= 2;
+        global[0] = ((size_t)vectors + local[0] - 1) / local[0] * local[0];
+        global[1] = ((size_t)pixels + local[1] - 1) / local[1] * local[1];
+    }
+    mcl__lower_sizes(lowering, 3, global, local);
+}
+
 mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C)
 {
     mcl__row_split split = {.width = mcl__spread_width_within(lowering, C)};

@@ -15,6 +15,8 @@ int mcl__spread_width_within(const mcl__lowering *lowering, int number);   /* th
 void mcl__spread_items(mcl__lowering *lowering, int items, int cost);
 /* Sizes of a kernel whose work-item (i, line) walks a line of `across` items. */
 void mcl__spread_lines(mcl__lowering *lowering, int across, int lines);
+/* Sizes of a kernel whose work-item (j, i, line) walks vectors j, j + global size, ... of pixels i, i + global size, ... */
+void mcl__spread_pixels(mcl__lowering *lowering, int vectors, int pixels, int lines);
 /* One work-item for each (column, row). */
 void mcl__spread_grid(mcl__lowering *lowering, int columns, int rows);
 
