@@ -23,6 +23,7 @@ typedef struct mcl_dense_args { int rows, C, K; } mcl_dense_args;
 #define MCL_EP_DACT 5        /* v * activation'(.), written from the activation's output t[row][channel] */
 #define MCL_EP_DROPOUT 6     /* v kept and scaled by 1/keep, or 0; takes no tensor */
 #define MCL_EP_SCALE 7       /* v * alpha */
+#define MCL_EP_STATS 8       /* v; last: mean and biased variance by channel of the result are two more outputs */
 
 #define MCL_ACT_RELU 1
 #define MCL_ACT_RELU6 2

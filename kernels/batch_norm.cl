@@ -4,8 +4,9 @@
  *   joins the parts in order. Per channel: batch_norm_finish, batch_norm_track and the references of the reductions.
  *   batch_norm_bwd_data: work-item (j, p) writes channel vector j of its share of the rows; C is a multiple of WIDTH.
  * Statistics never subtract two large sums: a block's mean comes first, then its squared distances from it, and blocks
- * and parts are joined by Chan, Golub and LeVeque's formula (1979). */
+ * and parts are joined as stats.h has it, where the layout of partial statistics is. */
 #include "rows.h"
+#include "stats.h"
 #include "step.h"
 
 float inverse_deviation(float variance, float eps) { return 1.0f / sqrt(variance + eps); }
@@ -42,7 +43,6 @@ kernel void batch_norm_stats(global const float *restrict x, global float *restr
     variance[c] = squares / (float)args.rows;
 }
 
-/* partial: means (parts, slots), then squared distances from them (parts, slots). */
 kernel void batch_norm_stats_part(global const float *restrict x, global float *restrict partial, mcl_batch_norm_args args,
                                   int parts, int rows_each)
 {
@@ -52,7 +52,7 @@ kernel void batch_norm_stats_part(global const float *restrict x, global float *
     float count = 0.0f;
     for (int block = own.first; block < own.last; block += BLOCK) {
         const int end = own.last - block < BLOCK ? own.last : block + BLOCK;
-        const float added = (float)(end - block), both = count + added;
+        const float added = (float)(end - block);
         vec sum = 0.0f, block_squares = 0.0f;
         for (int r = block; r < end; r++) sum += VLOAD(x + r * args.C + own.channel);
         const vec block_mean = sum / added;
@@ -60,31 +60,29 @@ kernel void batch_norm_stats_part(global const float *restrict x, global float *
             vec d = VLOAD(x + r * args.C + own.channel) - block_mean;
             block_squares += d * d;
         }
-        const vec apart = block_mean - mean;
-        mean += apart * (added / both);
-        squares += block_squares + apart * (apart * (count * (added / both)));
-        count = both;
+        STATS_JOIN(vec, mean, squares, count, block_mean, block_squares, added);
+        count += added;
     }
-    VSTORE(mean, partial + own.slot);
-    VSTORE(squares, partial + parts * partial_stride(args.C) + own.slot);
+    const int part = (int)get_global_id(1);
+    store_own(mean, partial + STATS_MEAN(part, args.C), own);
+    store_own(squares, partial + STATS_M2(part, parts, args.C), own);
+    if (get_global_id(0) == 0) partial[STATS_COUNT(part, parts, args.C)] = count;
 }
 
 kernel void batch_norm_stats_merge(global const float *restrict partial, global float *restrict mean,
-                                   global float *restrict variance, mcl_batch_norm_args args, int parts, int rows_each)
+                                   global float *restrict variance, int C, int parts)
 {
-    const int c = (int)get_global_id(0), stride = partial_stride(args.C);
-    if (c >= args.C) return;
+    const int c = (int)get_global_id(0);
+    if (c >= C) return;
     float middle = 0.0f, squares = 0.0f, count = 0.0f;
     for (int p = 0; p < parts; p++) {
-        const int slot = p * stride + partial_slot(c, args.C), left = args.rows - p * rows_each;
-        const float added = (float)(left < rows_each ? left : rows_each), both = count + added;
-        const float apart = partial[slot] - middle;
-        middle += apart * (added / both);
-        squares += partial[parts * stride + slot] + apart * (apart * (count * (added / both)));
-        count = both;
+        const float added = partial[STATS_COUNT(p, parts, C)];
+        if (added == 0.0f) continue;
+        STATS_JOIN(float, middle, squares, count, partial[STATS_MEAN(p, C) + c], partial[STATS_M2(p, parts, C) + c], added);
+        count += added;
     }
     mean[c] = middle;
-    variance[c] = squares / (float)args.rows;
+    variance[c] = squares / count;
 }
 
 /* scale = gamma / sqrt(variance + eps), shift = beta - mean * scale */

@@ -13,6 +13,10 @@
 #define EPILOGUE_PARAMS
 #define EPILOGUE(T, LOAD, v, row, channel, channels)
 #endif
+#ifndef PROLOGUE
+#define PROLOGUE_PARAMS
+#define PROLOGUE(T, LOAD, v, channel)
+#endif
 
 #define LANES_JOIN_(a, b) a##b
 #define LANES_JOIN(a, b) LANES_JOIN_(a, b)

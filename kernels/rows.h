@@ -10,7 +10,11 @@
 
 #define BLOCK 32 /* rows added before they join the total, so that long sums lose little */
 
-typedef struct row_part { int first, last, channel, slot; } row_part; /* slot: of this vector in one part's partial */
+typedef struct row_part {
+    int first, last, channel;
+    int slot;    /* of this vector in one part's partial */
+    int covered; /* channels of it that the vector before it has too */
+} row_part;
 
 /* False for work-items beyond the grid of (channel vector, part). */
 int row_part_of(row_part *part, mcl_rows_args args, int parts, int rows_each)
@@ -21,7 +25,20 @@ int row_part_of(row_part *part, mcl_rows_args args, int parts, int rows_each)
     part->last = args.rows - part->first < rows_each ? args.rows : part->first + rows_each;
     part->channel = j * WIDTH < args.C - WIDTH ? j * WIDTH : args.C - WIDTH;
     part->slot = (p * vectors + j) * WIDTH;
+    part->covered = j * WIDTH - part->channel;
     return 1;
+}
+
+/* The channels that no other vector has, to a row of C floats. */
+void store_own(vec v, global float *row, row_part own)
+{
+    float lane[WIDTH];
+    if (own.covered == 0) {
+        VSTORE(v, row + own.channel);
+        return;
+    }
+    VSTORE(v, lane);
+    for (int i = own.covered; i < WIDTH; i++) row[own.channel + i] = lane[i];
 }
 
 /* Where part 0's partial keeps channel c, and how far apart parts are. */

@@ -85,11 +85,32 @@ static void lower_channels(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__lower_linear(lowering, (size_t)args.C);
 }
 
+uint64_t mcl__stats_bytes(int parts, int C)
+{
+    return (uint64_t)parts * (2 * (uint64_t)C + 1) * sizeof(float);
+}
+
+static void lower_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C, int first_output)
+{
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, NULL);
+    mcl__lower_arg(lowering, partial);
+    mcl__lower_arg(lowering, mcl__out(first_output));
+    mcl__lower_arg(lowering, mcl__out(first_output + 1));
+    mcl__lower_arg_i32(lowering, C);
+    mcl__lower_arg_i32(lowering, parts);
+    mcl__lower_linear(lowering, (size_t)C);
+}
+
+void mcl__lower_stats_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C)
+{
+    lower_merge(lowering, partial, parts, C, 1);
+}
+
 static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_batch_norm_args args = mcl__batch_norm_args(problem);
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
-    mcl__operand partial = mcl__lower_workspace(lowering, 2 * mcl__split_bytes(split));
+    mcl__operand partial = mcl__lower_workspace(lowering, mcl__stats_bytes(split.parts, args.C));
 
     mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_part", NULL, "-DWIDTH=%d", split.width);
     mcl__lower_arg(lowering, mcl__in(0));
@@ -99,14 +120,7 @@ static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *probl
     mcl__lower_arg_i32(lowering, split.rows_each);
     mcl__spread_grid(lowering, split.vectors, split.parts);
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, "-DWIDTH=%d", split.width);
-    mcl__lower_arg(lowering, partial);
-    mcl__lower_arg(lowering, mcl__out(0));
-    mcl__lower_arg(lowering, mcl__out(1));
-    mcl__lower_arg_blob(lowering, &args, sizeof args);
-    mcl__lower_arg_i32(lowering, split.parts);
-    mcl__lower_arg_i32(lowering, split.rows_each);
-    mcl__lower_linear(lowering, (size_t)args.C);
+    lower_merge(lowering, partial, split.parts, args.C, 0);
 }
 
 static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *problem)

@@ -8,7 +8,9 @@
 int mcl__epilogue_plain(const mcl__epilogue *epilogue, int first)
 {
     int count = 0;
-    while (first + count < epilogue->count && epilogue->code[first + count].code != MCL_EP_DROPOUT) count++;
+    while (first + count < epilogue->count && epilogue->code[first + count].code < MCL_EP_STATS &&
+           epilogue->code[first + count].code != MCL_EP_DROPOUT)
+        count++;
     return count;
 }
 
@@ -33,7 +35,7 @@ static bool by_channel(int code)
 }
 
 /* One code as a block. Its float goes in as bits, so that no locale can touch it. */
-static void write_code(writer *out, const mcl_epilogue_code *code, int tensor)
+static void write_code(writer *out, const mcl_epilogue_code *code, const char *prefix, int tensor)
 {
     int tensors = mcl__epilogue_tensors(code);
     const char *where = by_channel(code->code) ? "(channel)" : "(row) * (channels) + (channel)";
@@ -41,49 +43,67 @@ static void write_code(writer *out, const mcl_epilogue_code *code, int tensor)
     memcpy(&alpha, &code->alpha, sizeof alpha);
 
     write_text(out, " \\\n    { ");
-    for (int i = 0; i < tensors; i++) write_text(out, "T epilogue_%c = LOAD(epilogue%d + %s); ", "tu"[i], tensor + i, where);
-    write_text(out, "v = MCL_POINT(T, v, %d, %d, as_float(0x%08xu), %s, %s); }", code->code, code->act, alpha,
-               tensors > 0 ? "epilogue_t" : "v", tensors > 1 ? "epilogue_u" : "v");
+    for (int i = 0; i < tensors; i++)
+        write_text(out, "T %s_%c = LOAD(%s%d + %s); ", prefix, "tu"[i], prefix, tensor + i, where);
+    write_text(out, "v = MCL_POINT(T, v, %d, %d, as_float(0x%08xu), ", code->code, code->act, alpha);
+    for (int i = 0; i < 2; i++)
+        if (i < tensors) write_text(out, "%s_%c%s", prefix, "tu"[i], i ? "); }" : ", ");
+        else write_text(out, i ? "v); }" : "v, ");
+}
+
+static void write_codes(writer *out, const char *macro, const char *prefix, const char *arguments, const mcl_epilogue_code *code,
+                        int count)
+{
+    int tensors = 0, tensor = 0;
+    for (int i = 0; i < count; i++) tensors += mcl__epilogue_tensors(&code[i]);
+    write_text(out, "#define %s_PARAMS", macro);
+    for (int i = 0; i < tensors; i++) write_text(out, " , __global const float *%s%d", prefix, i);
+    write_text(out, "\n#define %s(T, LOAD, v, %s)", macro, arguments);
+    for (int i = 0; i < count; i++) {
+        assert(code[i].code != MCL_EP_DROPOUT && code[i].code != MCL_EP_STATS);
+        write_code(out, &code[i], prefix, tensor);
+        tensor += mcl__epilogue_tensors(&code[i]);
+    }
+    write_text(out, "\n");
 }
 
 const char *mcl__epilogue_prelude(const mcl__epilogue *epilogue, int first, int count, char text[MCL__PRELUDE_BYTES])
 {
     writer out = {text, 0};
-    int tensors = mcl__epilogue_tensors_of(epilogue, first, count);
     if (count == 0) return NULL;
-
-    write_text(&out, "#define EPILOGUE_PARAMS");
-    for (int i = 0; i < tensors; i++) write_text(&out, " , __global const float *epilogue%d", i);
-    write_text(&out, "\n#define EPILOGUE(T, LOAD, v, row, channel, channels)");
-    for (int i = 0, tensor = 0; i < count; i++) {
-        const mcl_epilogue_code *code = &epilogue->code[first + i];
-        assert(code->code != MCL_EP_DROPOUT);
-        write_code(&out, code, tensor);
-        tensor += mcl__epilogue_tensors(code);
-    }
-    write_text(&out, "\n");
+    write_codes(&out, "EPILOGUE", "epilogue", "row, channel, channels", &epilogue->code[first], count);
     return text;
 }
 
-/* Index of the first tensor of code `first` among the problem's inputs. */
-static int first_tensor(const mcl__problem *problem, int first)
+const char *mcl__problem_prelude(const mcl__problem *problem, int count, char text[MCL__PRELUDE_BYTES])
 {
-    return mcl__op_get(problem->op)->inputs + mcl__epilogue_tensors_of(&problem->epilogue, 0, first);
+    writer out = {text, 0};
+    const mcl__prologue *prologue = &problem->prologue;
+    if (prologue->count > 0) write_codes(&out, "PROLOGUE", "prologue", "channel", prologue->code, prologue->count);
+    if (count > 0) write_codes(&out, "EPILOGUE", "epilogue", "row, channel, channels", problem->epilogue.code, count);
+    return out.length > 0 ? text : NULL;
 }
 
 void mcl__epilogue_bind(mcl__lowering *lowering, const mcl__problem *problem, int first, int count)
 {
-    int tensor = first_tensor(problem, first), end = first_tensor(problem, first + count);
+    int tensor = mcl__epilogue_input(problem, first), end = mcl__epilogue_input(problem, first + count);
     for (; tensor < end; tensor++) mcl__lower_arg(lowering, mcl__in(tensor));
 }
 
-static mcl_status check_tensor(const mcl__problem *problem, int input, bool channel, mcl_error *error)
+void mcl__prologue_bind(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    int tensor = mcl__op_get(problem->op)->inputs, end = mcl__epilogue_input(problem, 0);
+    for (; tensor < end; tensor++) mcl__lower_arg(lowering, mcl__in(tensor));
+}
+
+/* Tensor `input` of a code that is applied to a tensor of shape `applied`. */
+static mcl_status check_tensor(const mcl__problem *problem, int input, mcl__shape applied, bool channel, mcl_error *error)
 {
     const mcl__op *op = mcl__op_get(problem->op);
-    mcl__shape out = problem->out[0], wanted = channel ? (mcl__shape){1, {mcl__shape_channels(out)}} : out;
+    mcl__shape wanted = channel ? (mcl__shape){1, {mcl__shape_channels(applied)}} : applied;
     char text[64], text_wanted[64];
     if (input >= problem->inputs)
-        return mcl__fail(error, MCL_ERROR_INVALID, "%s: the epilogue takes more tensors than the %d inputs", op->name,
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s: prologue and epilogue take more tensors than the %d inputs", op->name,
                          problem->inputs);
     if (problem->in_dtype[input] != MCL_F32)
         return mcl__fail(error, MCL_ERROR_DTYPE, "%s: tensor %d of the epilogue is not f32", op->name, input);
@@ -93,24 +113,47 @@ static mcl_status check_tensor(const mcl__problem *problem, int input, bool chan
     return MCL_OK;
 }
 
-mcl_status mcl__epilogue_check(const mcl__problem *problem, mcl_error *error)
+static mcl_status check_prologue(const mcl__problem *problem, int *tensor, mcl_error *error)
+{
+    static const int known[MCL__PROLOGUE_MAX] = {MCL_EP_SCALE_SHIFT, MCL_EP_ACT};
+    const mcl__prologue *prologue = &problem->prologue;
+    const mcl__op *op = mcl__op_get(problem->op);
+    if (prologue->count < 0 || prologue->count > MCL__PROLOGUE_MAX || (prologue->count > 0 && !op->takes_prologue))
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s: a prologue of %d codes", op->name, prologue->count);
+    for (int i = 0, at = 0; i < prologue->count; i++, at++) {
+        while (at < MCL__PROLOGUE_MAX && known[at] != prologue->code[i].code) at++;
+        if (at == MCL__PROLOGUE_MAX)
+            return mcl__fail(error, MCL_ERROR_INVALID, "%s: no prologue with code %d there", op->name, prologue->code[i].code);
+        for (int j = mcl__epilogue_tensors(&prologue->code[i]); j > 0; j--)
+            MCL_TRY(check_tensor(problem, (*tensor)++, problem->in[0], true, error));
+    }
+    return MCL_OK;
+}
+
+mcl_status mcl__epilogue_check(mcl__problem *problem, mcl_error *error)
 {
     const mcl__epilogue *epilogue = &problem->epilogue;
     const mcl__op *op = mcl__op_get(problem->op);
     int tensor = op->inputs;
     bool dropout = false;
+    MCL_TRY(check_prologue(problem, &tensor, error));
     if (epilogue->count < 0 || epilogue->count > MCL_EPILOGUE_MAX)
         return mcl__fail(error, MCL_ERROR_INVALID, "%s: an epilogue of %d codes", op->name, epilogue->count);
     for (int i = 0; i < epilogue->count; i++) {
         const mcl_epilogue_code *code = &epilogue->code[i];
-        if (code->code < MCL_EP_BIAS || code->code > MCL_EP_SCALE)
-            return mcl__fail(error, MCL_ERROR_INVALID, "%s: no epilogue code %d", op->name, code->code);
+        if (code->code < MCL_EP_BIAS || code->code > MCL_EP_STATS || (code->code == MCL_EP_STATS && i < epilogue->count - 1))
+            return mcl__fail(error, MCL_ERROR_INVALID, "%s: no epilogue with code %d there", op->name, code->code);
         dropout |= code->code == MCL_EP_DROPOUT;
         for (int j = mcl__epilogue_tensors(code); j > 0; j--)
-            MCL_TRY(check_tensor(problem, tensor++, by_channel(code->code), error));
+            MCL_TRY(check_tensor(problem, tensor++, problem->out[0], by_channel(code->code), error));
     }
     if (problem->inputs != tensor + dropout)
         return mcl__fail(error, MCL_ERROR_INVALID, "%s takes %d inputs with this epilogue, not %d", op->name, tensor + dropout,
                          problem->inputs);
+    for (int i = 1; mcl__epilogue_has_stats(epilogue) && i <= 2; i++) {
+        problem->out[i] = (mcl__shape){1, {mcl__shape_channels(problem->out[0])}};
+        problem->out_dtype[i] = MCL_F32;
+        problem->outputs = i + 1;
+    }
     return MCL_OK;
 }

@@ -10,8 +10,9 @@
 #define LINEAR_LOCAL 256 /* work-items a group of a launch with one work-item an element */
 
 struct mcl__lowering {
-    const mcl__problem *problem;
     const mcl__capabilities *capabilities;
+    const char *force;
+    mcl__operand in[MCL__MAX_OPERANDS], result[MCL__MAX_OUTPUTS]; /* what the present problem's inputs and outputs stand for */
     mcl__lowered *out;
     mcl_error *error;
     mcl_status status;
@@ -120,8 +121,18 @@ static void add_arg(mcl__lowering *lowering, mcl__command_arg arg)
     command->arg[command->args++] = arg;
 }
 
+/* The node's own operand behind an operand of the present problem. */
+static mcl__operand resolve(const mcl__lowering *lowering, mcl__operand operand)
+{
+    if (operand.kind != MCL__OPERAND_IN && operand.kind != MCL__OPERAND_OUT) return operand;
+    mcl__operand own = operand.kind == MCL__OPERAND_IN ? lowering->in[operand.index] : lowering->result[operand.index];
+    own.offset += operand.offset;
+    return own;
+}
+
 void mcl__lower_arg(mcl__lowering *lowering, mcl__operand operand)
 {
+    operand = resolve(lowering, operand);
     add_arg(lowering, (mcl__command_arg){.kind = MCL__COMMAND_OPERAND, .operand = operand});
 }
 
@@ -183,31 +194,6 @@ void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t byte
     mcl__lower_arg_i32(lowering, (int32_t)pattern);
 }
 
-void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first)
-{
-    const mcl__epilogue *epilogue = &problem->epilogue;
-    int count = epilogue->count - first, used = 0;
-    if (count <= 0) return;
-    int tensor = mcl__op_get(problem->op)->inputs + mcl__epilogue_tensors_of(epilogue, 0, first);
-    int tensors = mcl__epilogue_tensors_of(epilogue, first, count);
-
-    mcl__lower_kernel(lowering, "map", "map", NULL, NULL);
-    mcl__lower_arg(lowering, mcl__out(0));
-    mcl__lower_arg(lowering, mcl__out(0));
-    assert(tensors <= MCL_MAP_TENSORS);
-    for (; used < tensors; used++) mcl__lower_arg(lowering, mcl__in(tensor + used));
-    for (; used < MCL_MAP_TENSORS; used++) mcl__lower_arg(lowering, mcl__out(0));
-    mcl__lower_arg(lowering, mcl__epilogue_has_dropout(epilogue) ? mcl__in(problem->inputs - 1) : mcl__out(0));
-    mcl_map_args args = mcl__map_args(problem, first, count);
-    mcl__lower_arg_blob(lowering, &args, sizeof args);
-    mcl__lower_linear(lowering, (size_t)args.elements);
-}
-
-const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering)
-{
-    return lowering->capabilities;
-}
-
 static bool applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     return !variant->applicable || variant->applicable(problem, capabilities);
@@ -223,6 +209,86 @@ static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabi
     return NULL;
 }
 
+void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out)
+{
+    mcl__lowering whole = *lowering;
+    const mcl__variant *variant = choose(part, lowering->capabilities, lowering->force);
+    assert(variant && part->prologue.count == 0 && !mcl__epilogue_has_stats(&part->epilogue));
+    for (int i = 0; i < part->inputs; i++) lowering->in[i] = resolve(&whole, in[i]);
+    for (int i = 0; i < part->outputs; i++) lowering->result[i] = resolve(&whole, out[i]);
+    variant->lower(lowering, part);
+    memcpy(lowering->in, whole.in, sizeof whole.in);
+    memcpy(lowering->result, whole.result, sizeof whole.result);
+}
+
+/* A map of codes on x, whose tensors are the problem's inputs from `tensor` on; the step block is its last input. */
+static void lower_map(mcl__lowering *lowering, const mcl__problem *problem, mcl__shape shape, mcl__operand x, mcl__operand y,
+                      int tensor, const mcl_epilogue_code *code, int count)
+{
+    mcl__problem map = {.op = MCL__OP_map, .inputs = 1, .outputs = 1, .in[0] = shape, .out[0] = shape};
+    mcl__operand in[MCL__MAX_OPERANDS] = {x};
+    for (int i = 0; i < count; i++) map.epilogue.code[map.epilogue.count++] = code[i];
+    for (int left = mcl__epilogue_tensors_of(&map.epilogue, 0, count); left > 0; left--) {
+        map.in[map.inputs] = problem->in[tensor];
+        in[map.inputs++] = mcl__in(tensor++);
+    }
+    if (mcl__epilogue_has_dropout(&map.epilogue)) {
+        map.in_dtype[map.inputs] = MCL_BYTES;
+        map.in[map.inputs] = problem->in[problem->inputs - 1];
+        in[map.inputs++] = mcl__in(problem->inputs - 1);
+    }
+    mcl__lower_part(lowering, &map, in, &y);
+}
+
+void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first)
+{
+    int count = mcl__epilogue_points(&problem->epilogue) - first;
+    if (count <= 0) return;
+    lower_map(lowering, problem, problem->out[0], mcl__out(0), mcl__out(0), mcl__epilogue_input(problem, first),
+              &problem->epilogue.code[first], count);
+}
+
+/* in[0] behind the prologue, in workspace, which stands for in(0) from here on. */
+static void lower_prologue(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    uint64_t bytes = (uint64_t)mcl__shape_elements(problem->in[0]) * mcl__dtype_bytes(problem->in_dtype[0]);
+    mcl__operand source = mcl__lower_workspace(lowering, bytes);
+    lower_map(lowering, problem, problem->in[0], mcl__in(0), source, mcl__op_get(problem->op)->inputs, problem->prologue.code,
+              problem->prologue.count);
+    lowering->in[0] = source;
+}
+
+static void lower_stats(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl__problem stats = {.op = MCL__OP_batch_norm_stats, .inputs = 1, .outputs = 2, .in[0] = problem->out[0],
+                          .out = {problem->out[1], problem->out[2]}};
+    mcl__operand in = mcl__out(0), out[] = {mcl__out(1), mcl__out(2)};
+    mcl__lower_part(lowering, &stats, &in, out);
+}
+
+const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering)
+{
+    return lowering->capabilities;
+}
+
+bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
+{
+    const mcl__variant *variant = choose(problem, capabilities, force);
+    return variant && variant->takes_prologue && variant->takes_prologue(problem, capabilities);
+}
+
+static void lower_whole(mcl__lowering *lowering, const mcl__problem *problem, const mcl__variant *variant)
+{
+    const mcl__capabilities *capabilities = lowering->capabilities;
+    for (int i = 0; i < MCL__MAX_OPERANDS; i++) lowering->in[i] = mcl__in(i);
+    for (int i = 0; i < MCL__MAX_OUTPUTS; i++) lowering->result[i] = mcl__out(i);
+    if (problem->prologue.count > 0 && !(variant->takes_prologue && variant->takes_prologue(problem, capabilities)))
+        lower_prologue(lowering, problem);
+    variant->lower(lowering, problem);
+    if (mcl__epilogue_has_stats(&problem->epilogue) && !(variant->takes_stats && variant->takes_stats(problem, capabilities)))
+        lower_stats(lowering, problem);
+}
+
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
                       mcl_error *error)
 {
@@ -231,8 +297,9 @@ mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capa
     out->variant = choose(problem, capabilities, force);
     if (!out->variant)
         return mcl__fail(error, MCL_ERROR_UNSUPPORTED, "no kernel variant of %s applies", mcl__op_get(problem->op)->name);
-    mcl__lowering lowering = {.problem = problem, .capabilities = capabilities, .out = out, .error = error, .derive = -1};
-    out->variant->lower(&lowering, problem);
+    mcl__lowering lowering = {.capabilities = capabilities, .force = force, .out = out,
+                              .error = error, .derive = -1};
+    lower_whole(&lowering, problem, out->variant);
     assert(lowering.derive < 0);
     if (lowering.status != MCL_OK) mcl__lowered_free(out);
     return lowering.status;

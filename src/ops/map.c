@@ -118,7 +118,7 @@ static int lower_run(mcl__lowering *lowering, const mcl__problem *problem, int f
     mcl_map_args args = mcl__map_args(problem, first, 0);
     if (has_channel_code(epilogue, first, plain)) width = mcl__spread_width_dividing(lowering, args.channels);
     else args.channels = args.elements;
-    if (end < epilogue->count) {
+    if (end < mcl__epilogue_points(epilogue)) {
         dropout = args.sample_elements % 4 == 0 && width >= 4 ? 4 : 1;
         args.code[0] = epilogue->code[end++];
     }
@@ -137,12 +137,12 @@ static void lower_compiled(mcl__lowering *lowering, const mcl__problem *problem)
 {
     int done = 0;
     do done = lower_run(lowering, problem, done);
-    while (done < problem->epilogue.count);
+    while (done < mcl__epilogue_points(&problem->epilogue));
 }
 
 static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_map_args args = mcl__map_args(problem, 0, problem->epilogue.count);
+    mcl_map_args args = mcl__map_args(problem, 0, mcl__epilogue_points(&problem->epilogue));
     int tensors = mcl__epilogue_tensors_of(&problem->epilogue, 0, problem->epilogue.count);
     bool dropout = mcl__epilogue_has_dropout(&problem->epilogue);
 

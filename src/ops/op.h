@@ -55,16 +55,29 @@ typedef struct mcl__epilogue {
 int mcl__epilogue_tensors(const mcl_epilogue_code *code); /* how many tensors one code takes: 0, 1 or 2 */
 int mcl__epilogue_tensors_of(const mcl__epilogue *epilogue, int first, int count); /* how many codes [first, first + count) take */
 bool mcl__epilogue_has_dropout(const mcl__epilogue *epilogue);
+bool mcl__epilogue_has_stats(const mcl__epilogue *epilogue);   /* does it end in STATS? */
+int mcl__epilogue_points(const mcl__epilogue *epilogue);       /* its codes but STATS */
+
+/* Codes applied to in[0] while it is read: SCALE_SHIFT by its channels, ACT, or both in this order. Padding is 0 after them.
+ * Their tensors stand behind the operator's own inputs, before those of the epilogue. */
+#define MCL__PROLOGUE_MAX 2
+typedef struct mcl__prologue {
+    int count;
+    mcl_epilogue_code code[MCL__PROLOGUE_MAX];
+} mcl__prologue;
+int mcl__prologue_tensors(const mcl__prologue *prologue);
 
 /* One node's work, free of graph and device: what variants look at, and what oracle and tests compute. */
 typedef struct mcl__problem {
     mcl__op_kind op;
     mcl__attrs attrs;
+    mcl__prologue prologue;
     mcl__epilogue epilogue;
-    int inputs, outputs; /* inputs counts the operator's own and the epilogue's */
+    int inputs, outputs; /* the operator's own, the prologue's and the epilogue's (STATS: outputs 1 and 2) */
     mcl__shape in[MCL__MAX_OPERANDS], out[MCL__MAX_OUTPUTS];
     mcl__dtype in_dtype[MCL__MAX_OPERANDS], out_dtype[MCL__MAX_OUTPUTS];
 } mcl__problem;
+int mcl__epilogue_input(const mcl__problem *problem, int first); /* index of the first tensor of the epilogue's code `first` */
 
 /* Argument structs from a problem, shared by variants, native and tests. */
 mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem); /* all three passes */
@@ -143,9 +156,11 @@ void mcl__lower_linear(mcl__lowering *lowering, size_t items);
 /* A product; gemm's views are ignored, a, b, c are the operands. */
 void mcl__lower_gemm(mcl__lowering *lowering, const mcl__gemm *gemm, mcl__operand a, mcl__operand b, mcl__operand c);
 void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t bytes, uint32_t pattern);
-/* Emits codes [first, count) of the problem's epilogue as one `map` launch in place on out(0). A variant that takes no
- * epilogue itself (or only its first codes) calls this last. Does nothing when first == count. */
+/* Emits the codes of the problem's epilogue from `first` on, but STATS, as a map in place on out(0). A variant that takes no
+ * epilogue itself (or only its first codes) calls this last. Does nothing when there are none. */
 void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first);
+/* Emits another operator's problem, whose inputs and outputs are operands of this node, with the variant that serves it. */
+void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out);
 const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering);
 
 /* What lowering one problem gave. */
@@ -164,6 +179,10 @@ typedef struct mcl__variant {
     const char *name; /* "tile", "reference", "native_gemm", "library" */
     bool (*applicable)(const mcl__problem *problem, const mcl__capabilities *capabilities); /* NULL: always */
     void (*lower)(mcl__lowering *lowering, const mcl__problem *problem);
+    /* Does it apply the prologue itself, at a cost below that of a map of its own? And write partial statistics (stats.h)? NULL:
+     * no; then lowering emits a map before, which in(0) stands for, and the kernels of batch_norm_stats behind. */
+    bool (*takes_prologue)(const mcl__problem *problem, const mcl__capabilities *capabilities);
+    bool (*takes_stats)(const mcl__problem *problem, const mcl__capabilities *capabilities);
 } mcl__variant;
 
 /* Lowers with the first applicable variant, or with the one named `force` where it exists and applies ("reference" exists
@@ -171,6 +190,8 @@ typedef struct mcl__variant {
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
                       mcl_error *error);
 void mcl__lowered_free(mcl__lowered *lowered);
+/* Would the variant that mcl__lower takes apply the problem's prologue itself? Fusion asks. */
+bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force);
 
 /* --- Gradients ---------------------------------------------------------------------------------------------------------- */
 
@@ -203,6 +224,7 @@ typedef struct mcl__op {
     const char *name;
     int inputs, outputs;  /* own inputs (-1: any number), outputs */
     bool takes_epilogue;  /* fusion may append codes (the variants that do not take them split off a map) */
+    bool takes_prologue;  /* fusion may put codes before in[0] */
     bool in_place;        /* out[0] may share memory with in[0] */
     bool view;            /* out[0] is in[0] under another shape: no work */
     /* Output shapes and dtypes from inputs and attrs; checks everything. The text names both shapes. */

@@ -54,7 +54,7 @@ int mcl__epilogue_tensors(const mcl_epilogue_code *code)
 {
     static const int tensors[] = {
         [MCL_EP_BIAS] = 1, [MCL_EP_SCALE_SHIFT] = 2, [MCL_EP_ADD] = 1,   [MCL_EP_ACT] = 0,
-        [MCL_EP_DACT] = 1, [MCL_EP_DROPOUT] = 0,     [MCL_EP_SCALE] = 0,
+        [MCL_EP_DACT] = 1, [MCL_EP_DROPOUT] = 0,     [MCL_EP_SCALE] = 0, [MCL_EP_STATS] = 0,
     };
     assert(code->code > 0 && code->code < (int)(sizeof tensors / sizeof tensors[0]));
     return tensors[code->code];
@@ -72,6 +72,29 @@ bool mcl__epilogue_has_dropout(const mcl__epilogue *epilogue)
     for (int i = 0; i < epilogue->count; i++)
         if (epilogue->code[i].code == MCL_EP_DROPOUT) return true;
     return false;
+}
+
+bool mcl__epilogue_has_stats(const mcl__epilogue *epilogue)
+{
+    return epilogue->count > 0 && epilogue->code[epilogue->count - 1].code == MCL_EP_STATS;
+}
+
+int mcl__epilogue_points(const mcl__epilogue *epilogue)
+{
+    return epilogue->count - mcl__epilogue_has_stats(epilogue);
+}
+
+int mcl__prologue_tensors(const mcl__prologue *prologue)
+{
+    int tensors = 0;
+    for (int i = 0; i < prologue->count; i++) tensors += mcl__epilogue_tensors(&prologue->code[i]);
+    return tensors;
+}
+
+int mcl__epilogue_input(const mcl__problem *problem, int first)
+{
+    return mcl__op_get(problem->op)->inputs + mcl__prologue_tensors(&problem->prologue) +
+           mcl__epilogue_tensors_of(&problem->epilogue, 0, first);
 }
 
 mcl_map_args mcl__map_args(const mcl__problem *problem, int first_code, int count)

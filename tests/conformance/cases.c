@@ -30,6 +30,7 @@ static void emit_seeds(conformance_cases *cases, const mcl__problem *problem)
 #define DACT(kind) {.code = MCL_EP_DACT, .act = MCL_ACT_##kind, .alpha = 0.1f}
 #define DROPOUT {.code = MCL_EP_DROPOUT, .alpha = 1.25f, .stream = 0xabcd1234u, .threshold = 0xccccccccu}
 #define SCALE {.code = MCL_EP_SCALE, .alpha = -0.75f}
+#define STATS {.code = MCL_EP_STATS}
 
 static const mcl_epilogue_code epilogues[][MCL_EPILOGUE_MAX] = {
     {{0}},
@@ -46,6 +47,7 @@ static const mcl_epilogue_code epilogues[][MCL_EPILOGUE_MAX] = {
     {ACT(RELU)},
     {DROPOUT},
     {SCALE},
+    {SCALE_SHIFT, ADD, STATS},
 };
 
 static void append_epilogue(mcl__problem *problem, int which, mcl__shape out)
@@ -74,6 +76,31 @@ static void emit_epilogues(conformance_cases *cases, const mcl__problem *plain, 
         mcl__problem problem = *plain;
         append_epilogue(&problem, i, out);
         emit(cases, &problem);
+    }
+}
+
+/* What stands before and behind the products of a layer in a network with batch normalisation. */
+static const struct { mcl_epilogue_code before[MCL__PROLOGUE_MAX], after[3]; } surroundings[] = {
+    {{SCALE_SHIFT, ACT(RELU)}, {STATS}},
+    {{{0}}, {STATS}},
+    {{SCALE_SHIFT, ACT(RELU6)}, {BIAS, ACT(RELU)}},
+    {{SCALE_SHIFT}, {ADD, STATS}},
+    {{ACT(LEAKY_RELU)}, {{0}}},
+};
+
+/* The usual two everywhere, the others once. A weight gradient has only what stands before, a data gradient what stands
+ * behind. */
+static void emit_surroundings(conformance_cases *cases, const mcl__problem *plain, int row, mcl__shape out)
+{
+    const mcl__op *op = mcl__op_get(plain->op);
+    for (int i = 0; i < COUNT(surroundings); i++) {
+        mcl__problem problem = *plain;
+        if (row > 0 && i > 1) continue;
+        for (int k = 0; op->takes_prologue && k < MCL__PROLOGUE_MAX && surroundings[i].before[k].code; k++)
+            test_problem_prologue(&problem, surroundings[i].before[k]);
+        for (int k = 0; op->takes_epilogue && k < COUNT(surroundings[i].after) && surroundings[i].after[k].code; k++)
+            test_problem_code(&problem, surroundings[i].after[k], out.rank, out.d);
+        if (problem.prologue.count > 0 || (i == 1 && op->takes_epilogue)) emit(cases, &problem);
     }
 }
 
@@ -127,6 +154,7 @@ static void conv2d_cases(conformance_cases *cases, mcl__op_kind op)
         if (op == MCL__OP_conv2d_bwd_data) problem.attrs.conv.H = r.H, problem.attrs.conv.W = r.W;
         if (op == MCL__OP_conv2d_bwd_weight) emit(cases, &problem);
         else emit_epilogues(cases, &problem, i, op == MCL__OP_conv2d ? y : x);
+        emit_surroundings(cases, &problem, i, op == MCL__OP_conv2d ? y : x);
     }
 }
 
@@ -147,6 +175,7 @@ static void dense_cases(conformance_cases *cases, mcl__op_kind op)
         test_problem_input(&problem, MCL_F32, 2, in[1].d);
         if (op == MCL__OP_dense_bwd_weight) emit(cases, &problem);
         else emit_epilogues(cases, &problem, i, op == MCL__OP_dense ? y : x);
+        emit_surroundings(cases, &problem, i, op == MCL__OP_dense ? y : x);
     }
 }
 

@@ -68,6 +68,9 @@ static void describe(const mcl__problem *problem, uint64_t seed, char text[512])
                            problem->attrs.conv.stride_h, problem->attrs.conv.stride_w, problem->attrs.conv.pad_h,
                            problem->attrs.conv.pad_w, problem->attrs.conv.dilation_h, problem->attrs.conv.dilation_w,
                            problem->attrs.conv.groups);
+    for (int i = 0; i < problem->prologue.count && length < 480; i++)
+        length += snprintf(text + length, (size_t)(512 - length), "%s%d:%d", i ? "," : " prologue ",
+                           problem->prologue.code[i].code, problem->prologue.code[i].act);
     for (int i = 0; i < problem->epilogue.count && length < 500; i++)
         length += snprintf(text + length, (size_t)(512 - length), "%s%d:%d", i ? "," : " codes ",
                            problem->epilogue.code[i].code, problem->epilogue.code[i].act);

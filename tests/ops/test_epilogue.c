@@ -57,6 +57,54 @@ static mcl__problem dense_problem(void)
     return (mcl__problem){.op = MCL__OP_dense, .inputs = 2, .in = {{2, {4, 3}}, {2, {3, 5}}}};
 }
 
+/* in[2], in[3]: scale and shift of the prologue; in[4]: the bias. */
+static mcl__problem surrounded_problem(void)
+{
+    mcl__problem p = dense_problem();
+    p.prologue = (mcl__prologue){2, {{.code = MCL_EP_SCALE_SHIFT}, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU}}};
+    p.epilogue = (mcl__epilogue){2, {{.code = MCL_EP_BIAS}, {.code = MCL_EP_STATS}}};
+    p.in[2] = p.in[3] = (mcl__shape){1, {3}};
+    p.in[4] = (mcl__shape){1, {5}};
+    p.inputs = 5;
+    return p;
+}
+
+START_TEST(prologue_and_statistics_are_checked)
+{
+    mcl__problem p = surrounded_problem();
+    ck_assert_int_eq(mcl__op_dense.infer(&p, NULL), MCL_OK);
+    ck_assert_int_eq(p.outputs, 3);
+    ck_assert_int_eq(p.out[2].d[0], 5);
+    ck_assert_int_eq(mcl__epilogue_input(&p, 0), 4);
+    p.in[3].d[0] = 5; /* the result's channels, not the input's */
+    ck_assert_int_eq(mcl__op_dense.infer(&p, NULL), MCL_ERROR_SHAPE);
+
+    p = surrounded_problem();
+    p.prologue.code[0].code = MCL_EP_ACT, p.prologue.code[1].code = MCL_EP_SCALE_SHIFT;
+    ck_assert_int_eq(mcl__op_dense.infer(&p, NULL), MCL_ERROR_INVALID); /* the other way round */
+    p = surrounded_problem();
+    p.epilogue.code[0].code = MCL_EP_STATS, p.epilogue.code[1].code = MCL_EP_BIAS;
+    ck_assert_int_eq(mcl__op_dense.infer(&p, NULL), MCL_ERROR_INVALID); /* statistics come last */
+    p = surrounded_problem();
+    ck_assert_int_ne(mcl__op_dense_bwd_data.infer(&p, NULL), MCL_OK); /* takes no prologue */
+}
+END_TEST
+
+START_TEST(prologue_text)
+{
+    mcl__problem p = surrounded_problem();
+    char text[MCL__PRELUDE_BYTES];
+    int taken = mcl__epilogue_plain(&p.epilogue, 0);
+    ck_assert_int_eq(taken, 1);
+    ck_assert_ptr_nonnull(mcl__problem_prelude(&p, taken, text));
+    ck_assert_ptr_nonnull(strstr(text, "PROLOGUE_PARAMS , __global const float *prologue0 , __global const float *prologue1\n"));
+    ck_assert_ptr_nonnull(strstr(text, "EPILOGUE_PARAMS , __global const float *epilogue0\n"));
+    ck_assert_ptr_nonnull(strstr(text, "T prologue_u = LOAD(prologue1 + (channel));"));
+    p.prologue.count = 0;
+    ck_assert_ptr_null(mcl__problem_prelude(&p, 0, text));
+}
+END_TEST
+
 START_TEST(tensors_are_checked)
 {
     mcl_error error = {0};
@@ -91,6 +139,8 @@ int main(void)
     tcase_add_test(tcase, longest_text_fits);
     tcase_add_test(tcase, dropout_ends_the_prelude);
     tcase_add_test(tcase, tensors_are_checked);
+    tcase_add_test(tcase, prologue_and_statistics_are_checked);
+    tcase_add_test(tcase, prologue_text);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

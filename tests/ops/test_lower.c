@@ -73,6 +73,35 @@ START_TEST(tile_commands)
 }
 END_TEST
 
+/* What a variant does not take becomes a map before it, whose result in(0) stands for, and statistics of the result behind it. */
+START_TEST(prologue_and_statistics_apart)
+{
+    mcl__problem p = conv(16, 32, 1, 1);
+    p.prologue = (mcl__prologue){1, {{.code = MCL_EP_SCALE_SHIFT}}};
+    p.epilogue = (mcl__epilogue){1, {{.code = MCL_EP_STATS}}};
+    p.in[2] = p.in[3] = (mcl__shape){1, {16}};
+    p.inputs = 4;
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, &native, "reference", &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(lowered.commands, 3);
+    const mcl__command *map = &lowered.command[0], *product = &lowered.command[1], *stats = &lowered.command[2];
+    ck_assert_str_eq(map->key.name, "map");
+    ck_assert_int_eq(map->arg[0].operand.kind, MCL__OPERAND_IN);
+    ck_assert_int_eq(map->arg[1].operand.kind, MCL__OPERAND_WORKSPACE);
+    ck_assert_int_eq(map->arg[3].operand.index, 3); /* the shift */
+    ck_assert_int_eq(product->arg[0].operand.kind, MCL__OPERAND_WORKSPACE);
+    ck_assert_int_eq(product->arg[1].operand.kind, MCL__OPERAND_IN);
+    ck_assert_str_eq(stats->key.name, "batch_norm_stats");
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_eq(stats->arg[i].operand.kind, MCL__OPERAND_OUT);
+        ck_assert_int_eq(stats->arg[i].operand.index, i);
+    }
+    mcl__lowered_free(&lowered);
+}
+END_TEST
+
 /* What a library's product cannot apply follows as one map: its tensors in order, the rest bound to the output, the step last. */
 START_TEST(epilogue_map)
 {
@@ -148,6 +177,7 @@ int main(void)
     tcase_add_loop_test(tcase, choice, 0, (int)(sizeof choices / sizeof choices[0]));
     tcase_add_test(tcase, tile_commands);
     tcase_add_test(tcase, epilogue_map);
+    tcase_add_test(tcase, prologue_and_statistics_apart);
     tcase_add_test(tcase, every_operator);
     tcase_add_test(tcase, shapes);
     suite_add_tcase(suite, tcase);

@@ -232,7 +232,7 @@ static void fill_activation(uint64_t *random, int act, float *out, int n)
 static void fill_epilogue(test_problem *test, uint64_t *random)
 {
     const mcl__problem *problem = &test->problem;
-    int next = problem->op == MCL__OP_map ? 1 : 2; /* every operator that takes an epilogue but map has two inputs */
+    int next = mcl__epilogue_input(problem, 0);
     for (int i = 0; i < problem->epilogue.count; i++) {
         const mcl_epilogue_code *code = &problem->epilogue.code[i];
         if (code->code == MCL_EP_DACT)

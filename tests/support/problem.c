@@ -33,6 +33,13 @@ void test_problem_code(mcl__problem *problem, mcl_epilogue_code code, int rank, 
     problem->epilogue.code[problem->epilogue.count++] = code;
 }
 
+void test_problem_prologue(mcl__problem *problem, mcl_epilogue_code code)
+{
+    int channels = mcl__shape_channels(problem->in[0]);
+    for (int i = 0; i < mcl__epilogue_tensors(&code); i++) test_problem_input(problem, MCL_F32, 1, &channels);
+    problem->prologue.code[problem->prologue.count++] = code;
+}
+
 mcl_status test_problem_infer(mcl__problem *problem, mcl_error *error)
 {
     for (int i = 0; i < problem->epilogue.count; i++)

@@ -15,8 +15,9 @@ typedef struct test_problem {
 /* Building a problem by hand: test_problem_input appends an input; test_problem_infer then fills the outputs. */
 void test_problem_input(mcl__problem *problem, mcl__dtype dtype, int rank, const int *size);
 #define TEST_SHAPE(...) (int)(sizeof((int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__}
-/* Appends a code and its tensors for an output of this shape; a DROPOUT's step block is appended by test_problem_infer.
- */
+/* A code of the prologue, and its tensors; before the epilogue's. */
+void test_problem_prologue(mcl__problem *problem, mcl_epilogue_code code);
+/* Appends a code and its tensors for an output of this shape; a DROPOUT's step block is appended by test_problem_infer. */
 void test_problem_code(mcl__problem *problem, mcl_epilogue_code code, int rank, const int *size);
 mcl_status test_problem_infer(mcl__problem *problem, mcl_error *error);
 

@@ -33,15 +33,19 @@ static mcl_status prepare_stats(mcl__oracle *oracle, mcl_error *error)
 /* The bound of the variance is what two passes, Welford's or Chan's updating formulas keep, error <= n u kappa with
  * kappa^2 = 1 + mean^2 / variance (Chan, Golub, LeVeque 1983), and plain sums of squares (kappa^2) do not. The square
  * of the mean's own error remains where the variance is 0. */
-static mcl__approx stats(const mcl__oracle *oracle, int output, int64_t index)
+mcl__approx mcl__oracle_moment(int which, double rows, double mean, double variance, double magnitude)
 {
-    double rows = (double)rows_of(oracle->problem.in[0]);
-    double mean = oracle->prepared[3 * index], variance = oracle->prepared[3 * index + 1];
-    mcl__approx of_mean = mcl__sum(mean, oracle->prepared[3 * index + 2], rows, 3);
-    if (output == 0) return of_mean;
+    mcl__approx of_mean = mcl__sum(mean, magnitude, rows, 3);
+    if (which == 0) return of_mean;
     double conditioned = sqrt(variance) * sqrt(variance + mean * mean);
     return (mcl__approx){variance,
                          (rows + 8) * MCL__UNIT * conditioned + 4 * of_mean.error * of_mean.error + MCL__TINY};
+}
+
+static mcl__approx stats(const mcl__oracle *oracle, int output, int64_t index)
+{
+    const double *moment = &oracle->prepared[3 * index];
+    return mcl__oracle_moment(output, (double)rows_of(oracle->problem.in[0]), moment[0], moment[1], moment[2]);
 }
 
 static mcl__approx scale_of(mcl__approx variance, double eps, double gamma)
@@ -114,6 +118,37 @@ static mcl__approx track(const mcl__oracle *oracle, int output, int64_t index)
     /* running + momentum * (batch - running) rounds the difference instead */
     value.error += 3 * MCL__UNIT * (fabs(running) + momentum * fabs(batch));
     return value;
+}
+
+/* Moments of output 0 for a problem that ends in STATS; result_stats[4 * c ...] = mean, variance, mean of absolute values, root
+ * of the mean square of the elements' errors; made when channel c is first asked for (mean NaN until then). */
+static void add_channel(const mcl__oracle *oracle, int64_t channel, double *moment)
+{
+    mcl__shape y = oracle->problem.out[0];
+    int64_t C = y.d[y.rank - 1], rows = rows_of(y);
+    double *value = malloc((size_t)rows * sizeof *value), mean = 0, variance = 0, magnitude = 0, error = 0;
+    for (int64_t r = 0; value && r < rows; r++) {
+        mcl__approx element = mcl__oracle_result(oracle, r * C + channel);
+        value[r] = element.value;
+        mean += element.value / (double)rows;
+        magnitude += fabs(element.value) / (double)rows;
+        error += element.error * element.error / (double)rows;
+    }
+    for (int64_t r = 0; value && r < rows; r++) variance += (value[r] - mean) * (value[r] - mean) / (double)rows;
+    if (value) moment[0] = mean, moment[1] = variance, moment[2] = magnitude, moment[3] = sqrt(error);
+    free(value);
+}
+
+/* The statistics are those of elements that are off by e, in the root of the mean square: the mean moves by no more than e, the
+ * deviation neither (it is a distance), so the variance by 2 e deviation + e^2. */
+mcl__approx mcl__oracle_stats(const mcl__oracle *oracle, int which, int64_t channel)
+{
+    double *moment = &oracle->result_stats[4 * channel];
+    if (isnan(moment[0])) add_channel(oracle, channel, moment);
+    double e = moment[3], deviation = sqrt(moment[1]) + e;
+    mcl__approx exact = mcl__oracle_moment(which, (double)rows_of(oracle->problem.out[0]), fabs(moment[0]) + e,
+                                           deviation * deviation, moment[2] + e);
+    return (mcl__approx){moment[which], exact.error + (which == 0 ? e : 2 * sqrt(moment[1]) * e + e * e)};
 }
 
 const mcl__oracle_family mcl__oracle_batch_norm_stats = {.inputs = 1, .prepare = prepare_stats, .value = stats};

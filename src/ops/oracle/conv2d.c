@@ -18,19 +18,18 @@ static mcl__approx forward(const mcl__oracle *oracle, int output, int64_t index)
     geometry g = geometry_of(p, p->in[0], p->out[0]);
     mcl__position y = mcl__oracle_position(p->out[0], index);
     int64_t k = y.d[3], first = k / g.filters * g.channels;
-    double sum = 0, magnitude = 0, terms = 0;
+    mcl__products products = {0};
     for (int r = 0; r < p->attrs.conv.KH; r++)
         for (int s = 0; s < p->attrs.conv.KW; s++) {
             int64_t h = y.d[1] * p->attrs.conv.stride_h - p->attrs.conv.pad_h + r * p->attrs.conv.dilation_h;
             int64_t w = y.d[2] * p->attrs.conv.stride_w - p->attrs.conv.pad_w + s * p->attrs.conv.dilation_w;
             if (h < 0 || h >= g.H || w < 0 || w >= g.W) continue;
-            for (int64_t c = 0; c < g.channels; c++) {
-                double term = mcl__oracle_in(oracle, 0, ((y.d[0] * g.H + h) * g.W + w) * g.C + first + c) *
-                              mcl__oracle_in(oracle, 1, ((r * p->attrs.conv.KW + s) * g.channels + c) * g.K + k);
-                sum += term, magnitude += fabs(term), terms++;
-            }
+            for (int64_t c = 0; c < g.channels; c++)
+                mcl__products_add(&products,
+                                  mcl__oracle_source(oracle, ((y.d[0] * g.H + h) * g.W + w) * g.C + first + c),
+                                  mcl__oracle_in(oracle, 1, ((r * p->attrs.conv.KW + s) * g.channels + c) * g.K + k));
         }
-    return mcl__sum(sum, magnitude, terms, 1);
+    return mcl__products_sum(products);
 }
 
 /* The output coordinate that tap `tap` takes from input coordinate `at`, or -1. */
@@ -72,7 +71,7 @@ static mcl__approx backward_weight(const mcl__oracle *oracle, int output, int64_
     geometry g = geometry_of(p, p->in[0], p->in[1]);
     mcl__position w = mcl__oracle_position(p->out[0], index); /* r, s, c, k */
     int64_t k = w.d[3], c = k / g.filters * g.channels + w.d[2];
-    double sum = 0, magnitude = 0, terms = 0;
+    mcl__products products = {0};
     for (int64_t n = 0; n < g.N; n++)
         for (int64_t oh = 0; oh < g.OH; oh++) {
             int64_t h = oh * p->attrs.conv.stride_h - p->attrs.conv.pad_h + w.d[0] * p->attrs.conv.dilation_h;
@@ -80,12 +79,11 @@ static mcl__approx backward_weight(const mcl__oracle *oracle, int output, int64_
             for (int64_t ow = 0; ow < g.OW; ow++) {
                 int64_t at = ow * p->attrs.conv.stride_w - p->attrs.conv.pad_w + w.d[1] * p->attrs.conv.dilation_w;
                 if (at < 0 || at >= g.W) continue;
-                double term = mcl__oracle_in(oracle, 0, ((n * g.H + h) * g.W + at) * g.C + c) *
-                              mcl__oracle_in(oracle, 1, ((n * g.OH + oh) * g.OW + ow) * g.K + k);
-                sum += term, magnitude += fabs(term), terms++;
+                mcl__products_add(&products, mcl__oracle_source(oracle, ((n * g.H + h) * g.W + at) * g.C + c),
+                                  mcl__oracle_in(oracle, 1, ((n * g.OH + oh) * g.OW + ow) * g.K + k));
             }
         }
-    return mcl__sum(sum, magnitude, terms, 1);
+    return mcl__products_sum(products);
 }
 
 const mcl__oracle_family mcl__oracle_conv2d = {.inputs = 2, .value = forward};

@@ -1,15 +1,13 @@
 /* The oracle's dense layers and the gradient of a bias. */
 #include "ops/oracle/family.h"
 
-/* A dot product of `count` pairs: elements of in[0] from a by a_step, of in[1] from b by b_step. */
+/* A dot product of `count` pairs: elements of in[0], behind the prologue, from a by a_step, of in[1] from b by b_step. */
 static mcl__approx dot(const mcl__oracle *oracle, int64_t count, int64_t a, int64_t a_step, int64_t b, int64_t b_step)
 {
-    double sum = 0, magnitude = 0;
-    for (int64_t i = 0; i < count; i++) {
-        double term = mcl__oracle_in(oracle, 0, a + i * a_step) * mcl__oracle_in(oracle, 1, b + i * b_step);
-        sum += term, magnitude += fabs(term);
-    }
-    return mcl__sum(sum, magnitude, (double)count, 1);
+    mcl__products products = {0};
+    for (int64_t i = 0; i < count; i++)
+        mcl__products_add(&products, mcl__oracle_source(oracle, a + i * a_step), mcl__oracle_in(oracle, 1, b + i * b_step));
+    return mcl__products_sum(products);
 }
 
 static mcl__approx forward(const mcl__oracle *oracle, int output, int64_t index)

@@ -1,4 +1,4 @@
-/* The oracle's map: activations, their derivatives, dropout and the other codes, and Philox from the paper's definition
+/* The oracle's map, prologues and epilogues: activations, their derivatives, dropout and the other codes, and Philox from the paper's definition
  * (Salmon et al. 2011, section 3.3). */
 #include "ops/oracle/family.h"
 
@@ -97,11 +97,37 @@ static mcl__approx dropout(const mcl__oracle *oracle, const mcl_epilogue_code *c
     return word < code->threshold ? mcl__multiply(v, mcl__exact((double)code->alpha)) : mcl__exact(0);
 }
 
+mcl__approx mcl__oracle_source(const mcl__oracle *oracle, int64_t index)
+{
+    const mcl__problem *problem = &oracle->problem;
+    mcl__approx v = mcl__exact(mcl__oracle_in(oracle, 0, index));
+    int64_t channel = index % problem->in[0].d[problem->in[0].rank - 1];
+    for (int i = 0, next = oracle->family->inputs; i < problem->prologue.count; i++) {
+        const mcl_epilogue_code *code = &problem->prologue.code[i];
+        if (code->code == MCL_EP_ACT) {
+            v = activations[code->act].function(v, (double)code->alpha);
+            continue;
+        }
+        v = mcl__multiply(v, mcl__exact(mcl__oracle_in(oracle, next++, channel)));
+        v = mcl__add(v, mcl__exact(mcl__oracle_in(oracle, next++, channel)));
+    }
+    return v;
+}
+
+/* SCALE_SHIFT is the only code of a prologue that takes tensors: two. */
+static int epilogue_input(const mcl__oracle *oracle)
+{
+    int next = oracle->family->inputs;
+    for (int i = 0; i < oracle->problem.prologue.count; i++)
+        if (oracle->problem.prologue.code[i].code == MCL_EP_SCALE_SHIFT) next += 2;
+    return next;
+}
+
 mcl__approx mcl__oracle_epilogue(const mcl__oracle *oracle, int64_t index, mcl__approx v)
 {
     const mcl__problem *problem = &oracle->problem;
     int64_t channel = index % problem->out[0].d[problem->out[0].rank - 1];
-    int next = oracle->family->inputs;
+    int next = epilogue_input(oracle);
     for (int i = 0; i < problem->epilogue.count; i++) {
         const mcl_epilogue_code *code = &problem->epilogue.code[i];
         double alpha = (double)code->alpha;
@@ -118,6 +144,7 @@ mcl__approx mcl__oracle_epilogue(const mcl__oracle *oracle, int64_t index, mcl__
             break;
         case MCL_EP_DROPOUT: v = dropout(oracle, code, index, v); break;
         case MCL_EP_SCALE: v = mcl__multiply(v, mcl__exact(alpha)); break;
+        case MCL_EP_STATS: break;
         default: return mcl__exact(NAN);
         }
     }

@@ -19,6 +19,7 @@ struct mcl__oracle {
     const mcl_step *step;   /* the input that is a step block, or NULL */
     const mcl_state *state; /* the input that is a state, or NULL */
     double *prepared;
+    double *result_stats; /* of a problem that ends in STATS: see batch_norm.c */
 };
 
 static inline double mcl__oracle_in(const mcl__oracle *oracle, int input, int64_t index)
@@ -34,6 +35,31 @@ static inline double mcl__oracle_initial(const mcl__oracle *oracle, int output, 
 typedef struct mcl__position { int64_t d[4]; } mcl__position;
 mcl__position mcl__oracle_position(mcl__shape shape, int64_t index);
 int64_t mcl__oracle_index(mcl__shape shape, mcl__position position);
+
+/* Element index of in[0] behind the prologue. */
+mcl__approx mcl__oracle_source(const mcl__oracle *oracle, int64_t index);
+/* A sum of products, of which the first factors may carry errors. */
+typedef struct mcl__products { double sum, magnitude, carried, terms; } mcl__products;
+static inline void mcl__products_add(mcl__products *products, mcl__approx x, double w)
+{
+    products->sum += x.value * w;
+    products->carried += x.error * fabs(w);
+    products->magnitude += (fabs(x.value) + x.error) * fabs(w);
+    products->terms++;
+}
+static inline mcl__approx mcl__products_sum(mcl__products products)
+{
+    mcl__approx sum = mcl__sum(products.sum, products.magnitude, products.terms, 1);
+    sum.error += products.carried;
+    return sum;
+}
+
+/* Mean (0) and biased variance (1) of `rows` exact values, whose absolute values have the mean `magnitude`. */
+mcl__approx mcl__oracle_moment(int which, double rows, double mean, double variance, double magnitude);
+/* The same of a channel of output 0, for problems that end in STATS. */
+mcl__approx mcl__oracle_stats(const mcl__oracle *oracle, int which, int64_t channel);
+/* Element index of output 0 with its epilogue. */
+mcl__approx mcl__oracle_result(const mcl__oracle *oracle, int64_t index);
 
 /* The epilogue's codes on value, which is element index of output 0. */
 mcl__approx mcl__oracle_epilogue(const mcl__oracle *oracle, int64_t index, mcl__approx value);

@@ -48,6 +48,12 @@ static int64_t elements(mcl__shape shape)
     return count;
 }
 
+static bool ends_in_stats(const mcl__problem *problem)
+{
+    const mcl__epilogue *epilogue = &problem->epilogue;
+    return epilogue->count > 0 && epilogue->code[epilogue->count - 1].code == MCL_EP_STATS;
+}
+
 /* A struct output is checked word by word. */
 static int64_t checked_elements(const mcl__problem *problem, int output)
 {
@@ -89,6 +95,15 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
         if (elements(problem->in[i]) == sizeof(mcl_state)) made->state = in[i];
     }
     for (int i = 0; initial_out && i < problem->outputs; i++) made->initial[i] = initial_out[i];
+    if (ends_in_stats(problem)) {
+        int64_t numbers = 4 * elements(problem->out[1]);
+        made->result_stats = malloc((size_t)numbers * sizeof *made->result_stats);
+        for (int64_t i = 0; made->result_stats && i < numbers; i++) made->result_stats[i] = NAN;
+        if (!made->result_stats) {
+            mcl__oracle_destroy(made);
+            return mcl__fail(error, MCL_ERROR_MEMORY, "the oracle's statistics");
+        }
+    }
     mcl_status status = family->prepare ? family->prepare(made, error) : MCL_OK;
     if (status != MCL_OK) {
         mcl__oracle_destroy(made);
@@ -102,13 +117,21 @@ void mcl__oracle_destroy(mcl__oracle *oracle)
 {
     if (!oracle) return;
     free(oracle->prepared);
+    free(oracle->result_stats);
     free(oracle);
+}
+
+mcl__approx mcl__oracle_result(const mcl__oracle *oracle, int64_t index)
+{
+    mcl__approx value = oracle->family->value(oracle, 0, index);
+    return oracle->problem.epilogue.count > 0 ? mcl__oracle_epilogue(oracle, index, value) : value;
 }
 
 double mcl__oracle_value(const mcl__oracle *oracle, int output, int64_t index, double *bound)
 {
-    mcl__approx value = oracle->family->value(oracle, output, index);
-    if (output == 0 && oracle->problem.epilogue.count > 0) value = mcl__oracle_epilogue(oracle, index, value);
+    mcl__approx value = output == 0              ? mcl__oracle_result(oracle, index)
+                      : oracle->result_stats != NULL ? mcl__oracle_stats(oracle, output - 1, index)
+                                                     : oracle->family->value(oracle, output, index);
     if (bound) *bound = value.error;
     return value.value;
 }
