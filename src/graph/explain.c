@@ -169,6 +169,19 @@ static void print_totals(FILE *file, const mcl__plan *plan)
             (double)s->planned_bytes / MiB / batch);
 }
 
+mcl__node_report mcl__plan_node(const mcl__plan *plan, int n)
+{
+    const mcl__node *node = &plan->graph->node[n];
+    const mcl__variant *variant = plan->lowered[n].variant;
+    mcl__node_report report = {.name = node->name, .variant = variant ? variant->name : NULL, .launches = (int)plan->span[n].count};
+    operator_text(node, report.op, sizeof report.op);
+    mcl__shape_text(plan->graph->tensor[node->out[0]].shape, report.shape);
+    if (!variant) return report;
+    report.flops = flops(plan->graph, node);
+    report.bytes = (double)touched(plan, n);
+    return report;
+}
+
 char *mcl__plan_explain(const mcl__plan *plan)
 {
     static const char *const segments[] = {

@@ -248,3 +248,43 @@ done:
     free(floats);
     return status;
 }
+
+/* Device time of all launches since the device was opened. */
+static mcl_status device_seconds(mcl_device *device, double *seconds)
+{
+    mcl_kernel_time *rows;
+    int count;
+    MCL_TRY(mcl_device_profile(device, &rows, &count));
+    *seconds = 0.0;
+    for (int i = 0; i < count; i++) *seconds += rows[i].seconds;
+    free(rows);
+    return MCL_OK;
+}
+
+/* Runs a part of a list and adds what it took to *seconds; *before is the device's time so far, and is brought up to date. */
+static mcl_status time_list(mcl__plan *plan, const mcl__launches *list, mcl__span span, double *before, double *seconds)
+{
+    double after;
+    if (span.count == 0) return MCL_OK;
+    MCL_TRY(run_list(plan, list, span.first, span.count));
+    MCL_TRY(device_seconds(plan->device, &after));
+    *seconds += after - *before;
+    *before = after;
+    return MCL_OK;
+}
+
+mcl_status mcl__plan_profile(mcl__plan *plan, double *seconds)
+{
+    double before;
+    MCL_TRY(device_seconds(plan->device, &before));
+    for (int n = 0; n < plan->graph->nodes; n++) {
+        mcl__segment segment = plan->graph->node[n].segment;
+        if (segment != MCL__LOAD && plan->generation != plan->graph->model->generation) {
+            MCL_TRY(time_list(plan, &plan->derive, (mcl__span){0, plan->derive.count}, &before, &seconds[plan->graph->nodes]));
+            plan->generation = plan->graph->model->generation;
+        }
+        MCL_TRY(time_list(plan, &plan->segment[segment], plan->span[n], &before, &seconds[n]));
+    }
+    plan->graph->model->generation++;
+    return MCL_OK;
+}

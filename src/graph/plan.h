@@ -39,6 +39,19 @@ mcl__plan_statistics mcl__plan_get_statistics(const mcl__plan *plan);
  * in a floating-point output: *name (the plan's), *backward. *name NULL: none found. Waits; slow. */
 mcl_status mcl__plan_find_bad(mcl__plan *plan, const char **name, const char **op, bool *backward);
 
+/* One node as it was lowered: what it is, and what it has to do. */
+typedef struct mcl__node_report {
+    const char *name, *variant; /* live as long as the plan; variant NULL: a view, without any work */
+    char op[96], shape[64];     /* "conv2d +bias +relu"; of the first output */
+    int launches;
+    double flops, bytes;        /* read and written, each tensor once, and workspace */
+} mcl__node_report;
+mcl__node_report mcl__plan_node(const mcl__plan *plan, int node);
+
+/* Replays every segment once, the step block done before, and adds each node's device time to seconds[node], and that of derived
+ * forms to seconds[nodes of the graph]. The device was opened with profiling. Waits after each node. */
+mcl_status mcl__plan_profile(mcl__plan *plan, double *seconds);
+
 /* The text of --explain: a line a node (name, operator, output shape, variant, launches, bytes, library products), then totals,
  * peak memory, what a batch needs. Allocated with malloc. */
 char *mcl__plan_explain(const mcl__plan *plan);

@@ -13,7 +13,7 @@ expect 2 'no command "trian"; did you mean "train"\?'
 run frobnicate
 expect 2 'no command "frobnicate"' 'monocle --help'
 
-for command in probe train init eval predict summary networks completion version; do
+for command in probe train init eval predict summary networks bench completion version; do
     run $command --help
     expect 0
     prints "^usage: monocle $command" '--help  '
@@ -94,6 +94,7 @@ offers() { # offers WORD LINE...: completing the last word of the line offers WO
 check 'completion of commands' offers predict monocle pre
 check 'completion of options' offers --explain monocle train --ex
 check 'completion of networks' offers mobilenet_v2 monocle train --network mo
+check 'completion of networks to measure' offers resnet18 monocle bench resnet1
 check 'completion of parts' offers validation monocle eval --split va
 check 'completion of files' offers first.yaml monocle train fir
 finish

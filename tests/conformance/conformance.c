@@ -214,11 +214,12 @@ static bool check_operator(const settings *s, const mcl__op *op, conformance_cas
     return all->failures == failures;
 }
 
+/* Kernels of peak.cl compute nothing that an oracle could check; tests/device has them. */
 static void check_kernels(const conformance_kernels *kernels, totals *all)
 {
     if (kernels->count == 0) fail(all, "no kernels found in %s", KERNELS_FOLDER);
     for (int i = 0; i < kernels->count; i++)
-        if (!kernels->at[i].used)
+        if (!kernels->at[i].used && strcmp(kernels->at[i].source, "peak"))
             fail(all, "no problem compiled %s of %s.cl", kernels->at[i].name, kernels->at[i].source);
 }
 

@@ -1,4 +1,5 @@
 /* The device layer on OpenCL: selection, buffers and views, launches, fences, counters, failures, the probe. */
+#include "device/peak.h"
 #include "device/probe.h"
 #include "fixture.h"
 #include <locale.h>
@@ -380,6 +381,26 @@ START_TEST(profiles_by_label)
 }
 END_TEST
 
+/* A core does between 1e8 and 1e13 multiply-adds a second, and no copy is slower than a disk. The kernels are the library's own. */
+START_TEST(measures_its_peak)
+{
+    const char *opencl = opencl_selector(), *selectors[] = {opencl, "native"};
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s/kernels", getenv("MONOCLE_SOURCE"));
+    for (int i = 0; i < 2; i++) {
+        mcl_device *device;
+        mcl__peak peak;
+        ck_assert_int_eq(mcl_device_open(selectors[i], &(mcl_device_options){.kernels = folder}, &device, NULL), MCL_OK);
+        uint64_t before = device->counters.bytes_allocated;
+        ck_assert_msg(mcl__peak_measure(device, &peak) == MCL_OK, "%s", mcl_device_error(device)->text);
+        ck_assert_double_gt(peak.flops, 1e8);
+        ck_assert_double_gt(peak.bandwidth, 1e7);
+        ck_assert_uint_eq(device->counters.bytes_allocated, before);
+        mcl_device_close(device);
+    }
+}
+END_TEST
+
 START_TEST(probe_tests_what_is_claimed)
 {
     mcl_device *device = open_opencl(NULL);
@@ -415,6 +436,7 @@ int main(void)
     tcase_add_test(tests, missing_sources_and_kernels);
     tcase_add_test(tests, builds_in_a_comma_locale);
     tcase_add_test(tests, profiles_by_label);
+    tcase_add_test(tests, measures_its_peak);
     tcase_add_test(tests, probe_tests_what_is_claimed);
     suite_add_tcase(suite, tests);
     return run_suite(suite, true);

@@ -306,6 +306,34 @@ START_TEST(too_little_memory_is_told_early)
 }
 END_TEST
 
+START_TEST(profiled_steps_give_the_same_bits)
+{
+    TEST_DEVICE(device);
+    snapshot end[2];
+    for (int profiled = 0; profiled < 2; profiled++) {
+        test_net net = net_create(device, CONV, &net_sgd, BATCH, 1);
+        mcl__plan *plan = net_plan(&net, true, NULL);
+        double *seconds = calloc((size_t)mcl__plan_graph(plan)->nodes + 1, sizeof *seconds);
+        train(&net, plan, 1, 2);
+        mcl_step step = net_step(&net, 3);
+        if (profiled) {
+            ck_assert_int_eq(mcl__plan_step(plan, &step), MCL_OK);
+            ck_assert_int_eq(mcl__plan_profile(plan, seconds), MCL_OK);
+        } else {
+            net_run(plan, &step, MCL__UPDATE);
+        }
+        train(&net, plan, 4, 5);
+        end[profiled] = take_snapshot(net.model);
+        mcl__plan_destroy(plan);
+        if (profiled) expect_equal(net.model, &end[0], &end[1]);
+        net_destroy(&net);
+        free(seconds);
+    }
+    free_snapshot(&end[0]);
+    free_snapshot(&end[1]);
+}
+END_TEST
+
 START_TEST(plans_explain_themselves)
 {
     static const char *const words[] = {"conv1", "conv2d_bwd_weight", "+dtanh", "-- compute", "-- update", "commit", "derived",
@@ -337,6 +365,7 @@ int main(void)
     tcase_add_loop_test(tcase, running_statistics_are_committed, 0, DEVICES);
     tcase_add_loop_test(tcase, reference_variants_agree, 0, DEVICES);
     tcase_add_loop_test(tcase, too_little_memory_is_told_early, 0, DEVICES);
+    tcase_add_loop_test(tcase, profiled_steps_give_the_same_bits, 0, DEVICES);
     tcase_add_loop_test(tcase, plans_explain_themselves, 0, DEVICES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

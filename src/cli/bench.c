@@ -1,0 +1,188 @@
+/* monocle bench: how fast networks train here, and where the time goes. */
+#include "cli/cli.h"
+#include "train/bench.h"
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int run_bench(int argc, char **argv);
+
+enum { SHOWN_LAYERS = 15 };
+static const double MiB = 0x1p20;
+
+static struct {
+    const char *device, *batch, *steps, *pictures, *threads, *variant;
+    bool json, layers, all;
+} given = {.batch = "0", .steps = "0", .pictures = "0", .threads = "0"};
+
+static const mcl__option options[] = {
+    MCL__DEVICE_OPTION(&given.device),
+    {.name = "batch", .value = "N", .help = "pictures a step [128 for mlp, lenet, resnet20; else 64]", .text = &given.batch},
+    {.name = "steps", .value = "N", .help = "steps measured, up to 200 [what fits in two seconds]", .text = &given.steps},
+    {.name = "pictures", .value = "N", .help = "size of the made-up data set [four batches]", .text = &given.pictures},
+    {.name = "threads", .value = "N", .help = "threads of a CPU device [all]", .text = &given.threads},
+    {.name = "variant", .value = "V", .help = "force kernel variants by name, such as reference", .text = &given.variant},
+    {.name = "layers", .help = "also each node of the plan: those that lose the most time first", .flag = &given.layers},
+    {.name = "all", .help = "with --layers: every node, not the first 15", .flag = &given.all},
+    {.name = "json", .help = "an object a line for each network", .flag = &given.json},
+    {0},
+};
+
+const mcl__subcommand mcl__subcommand_bench = {
+    .name = "bench",
+    .usage = "bench [NETWORK...] [OPTION...]",
+    .summary = "Measures training steps of networks on made-up pictures, beside what the device can do at most.",
+    .options = options,
+    .operands = "NETWORKS",
+    .help = "A step loads a batch that is on the device already, computes forward and backward, and updates by SGD\n"
+            "(momentum 0.9, weight decay 5e-4). The device's peak (multiply-adds in registers) and bandwidth (a copy) are\n"
+            "measured in the same run. Without a network, all that have a name are measured, one after another.\n"
+            "tests/bench/compare.sh in the source alternates this with PyTorch.\n",
+    .run = run_bench,
+};
+
+/* --- Text ----------------------------------------------------------------------------------------------------------------- */
+
+static void print_layers(const mcl__bench *b)
+{
+    int shown = given.all || b->layers < SHOWN_LAYERS ? b->layers : SHOWN_LAYERS, name = 4, op = 8, variant = 7;
+    double total = 0;
+    for (int i = 0; i < b->layers; i++) total += b->layer[i].seconds;
+    for (int i = 0; i < shown; i++) {
+        const mcl__bench_layer *l = &b->layer[i];
+        if ((int)strlen(l->name) > name) name = (int)strlen(l->name);
+        if ((int)strlen(l->op) > op) op = (int)strlen(l->op);
+        if ((int)strlen(l->variant) > variant) variant = (int)strlen(l->variant);
+    }
+    printf("  %-*s  %-*s  %-*s  %9s  %6s  %9s  %7s  %9s\n", name, "node", op, "operator", variant, "variant", "ms", "share",
+           "GFLOP/s", "GB/s", "roofline");
+    for (int i = 0; i < shown; i++) {
+        const mcl__bench_layer *l = &b->layer[i];
+        printf("  %-*s  %-*s  %-*s  %9.3f  %4.1f %%  %9.1f  %7.1f  %7.1f %%\n", name, l->name, op, l->op, variant, l->variant,
+               1e3 * l->seconds, 100 * l->seconds / total, l->flops / l->seconds / 1e9, l->bytes / l->seconds / 1e9,
+               100 * l->roofline / l->seconds);
+    }
+    if (shown < b->layers) printf("  ... and %d more (--all)\n", b->layers - shown);
+}
+
+static void print_text(const char *name, const mcl__bench *b)
+{
+    const mcl__plan_statistics *plan = &b->plan;
+    uint64_t planned = plan->planned_bytes + plan->derived_bytes;
+    double flops = b->flops / b->median, bytes = b->bytes / b->median;
+    printf("%s, batch %d, on %s (%s, %d threads)\n", name, b->batch, b->device.name, b->device.driver, b->threads);
+    printf("  step          %.3f ms (%.3f to %.3f, half of them within %.1f %%; %d steps)\n", 1e3 * b->median, 1e3 * b->least,
+           1e3 * b->most, 100 * (b->high_quartile - b->low_quartile) / b->median, b->steps);
+    printf("  pictures      %.1f a second\n", b->batch / b->median);
+    printf("  work          %.3f GFLOP and %.1f MiB a step: %.1f GFLOP/s, %.1f GB/s\n", b->flops / 1e9, b->bytes / MiB, flops / 1e9,
+           bytes / 1e9);
+    printf("  of the device %.1f %% of %.1f GFLOP/s, %.1f %% of %.1f GB/s\n", 100 * flops / b->peak.flops, b->peak.flops / 1e9,
+           100 * bytes / b->peak.bandwidth, b->peak.bandwidth / 1e9);
+    printf("  memory        %.1f MiB planned, %.1f MiB model; the process grew by %.1f MiB, at most %.1f MiB\n",
+           (double)planned / MiB, (double)plan->model_bytes / MiB, (double)b->resident_growth / MiB,
+           (double)b->peak_growth / MiB);
+    printf("  start         %.2f s from opening the device to the end of the first step; %llu programs built, %llu loaded\n",
+           b->first_step, (unsigned long long)b->programs_built, (unsigned long long)b->programs_loaded);
+    printf("  launches      %.0f a step", b->launches);
+    if (b->host_launch > 0) printf(", %.2f us of the host each", 1e6 * b->host_launch);
+    putchar('\n');
+    if (b->layers) print_layers(b);
+}
+
+/* --- JSON ----------------------------------------------------------------------------------------------------------------- */
+
+static json_t *layers_json(const mcl__bench *b)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < b->layers; i++) {
+        const mcl__bench_layer *l = &b->layer[i];
+        json_array_append_new(list, json_pack("{s:s,s:s,s:s,s:s,s:i,s:f,s:f,s:f,s:f}", "node", l->name, "operator", l->op, "shape",
+                                              l->shape, "variant", l->variant, "launches", l->launches, "ms", 1e3 * l->seconds,
+                                              "gflop", l->flops / 1e9, "mib", l->bytes / MiB, "roofline_ms", 1e3 * l->roofline));
+    }
+    return list;
+}
+
+static json_t *bench_json(const char *name, const mcl__bench *b)
+{
+    const mcl__plan_statistics *plan = &b->plan;
+    json_t *object = json_pack(
+        "{s:s,s:i,s:s,s:s,s:i,s:i,s:f,s:f,s:f,s:f,s:f}", "model", name, "batch", b->batch, "device", b->device.name, "driver",
+        b->device.driver, "threads", b->threads, "steps", b->steps, "ms", 1e3 * b->median, "ms_best", 1e3 * b->least, "ms_worst",
+        1e3 * b->most, "spread", (b->high_quartile - b->low_quartile) / b->median, "img_per_s", b->batch / b->median);
+    json_t *work = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "gflop", b->flops / 1e9, "mib", b->bytes / MiB, "gflop_per_s",
+                             b->flops / b->median / 1e9, "gb_per_s", b->bytes / b->median / 1e9, "peak_gflop_per_s",
+                             b->peak.flops / 1e9, "peak_gb_per_s", b->peak.bandwidth / 1e9);
+    json_t *memory = json_pack("{s:f,s:f,s:f,s:f,s:f}", "planned_mib", (double)plan->planned_bytes / MiB, "derived_mib",
+                               (double)plan->derived_bytes / MiB, "model_mib", (double)plan->model_bytes / MiB, "resident_growth_mib",
+                               (double)b->resident_growth / MiB, "peak_growth_mib", (double)b->peak_growth / MiB);
+    json_t *start = json_pack("{s:f,s:I,s:I}", "first_step_s", b->first_step, "programs_built", (json_int_t)b->programs_built,
+                              "programs_loaded", (json_int_t)b->programs_loaded);
+    json_t *launches = json_pack("{s:f}", "per_step", b->launches);
+    if (b->host_launch > 0) json_object_set_new(launches, "host_us", json_real(1e6 * b->host_launch));
+    json_object_set_new(object, "work", work);
+    json_object_set_new(object, "memory", memory);
+    json_object_set_new(object, "start", start);
+    json_object_set_new(object, "launches", launches);
+    if (b->layers) json_object_set_new(object, "layers", layers_json(b));
+    return object;
+}
+
+static mcl_status print_json(const char *name, const mcl__bench *b, mcl_error *error)
+{
+    json_t *object = bench_json(name, b);
+    int failed = !object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
+    json_decref(object);
+    if (failed) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the results");
+    putchar('\n');
+    return MCL_OK;
+}
+
+/* -------------------------------------------------------------------------------------------------------------------------- */
+
+static mcl_status bench(const char *name, const mcl__bench_options *common, mcl_error *error)
+{
+    mcl__bench_options own = *common;
+    mcl_network *network = NULL;
+    mcl__bench result = {0};
+    if (!own.batch) own.batch = mcl__bench_batch(name);
+    MCL_TRY(mcl_network_by_name(name, 0, 0, 0, 0, &network, error));
+    mcl_status status = mcl__bench_run(network, &own, &result, error);
+    if (status == MCL_OK && given.json) status = print_json(name, &result, error);
+    else if (status == MCL_OK) print_text(name, &result);
+    fflush(stdout);
+    mcl__bench_free(&result);
+    mcl_network_destroy(network);
+    return status;
+}
+
+static int run_bench(int argc, char **argv)
+{
+    const mcl__subcommand *self = &mcl__subcommand_bench;
+    mcl__options(self, &argc, argv);
+    mcl__bench_options common = {
+        .device = given.device,
+        .device_options = {.threads = mcl__number(self, "threads", given.threads, 0, 1024), .variant = given.variant},
+        .batch = mcl__number(self, "batch", given.batch, 0, 1000000),
+        .steps = mcl__number(self, "steps", given.steps, 0, 200),
+        .pictures = mcl__number(self, "pictures", given.pictures, 0, 100000000),
+        .layers = given.layers,
+    };
+    if (given.all && !given.layers) return mcl__usage_error(self, "--all goes with --layers");
+    const char *const *names = mcl_network_names();
+    int count = 0;
+    mcl_error error = {0};
+    while (names[count]) count++;
+    for (int i = 1; i < argc; i++) {
+        int known = 0;
+        while (known < count && strcmp(names[known], argv[i])) known++;
+        if (known < count) continue;
+        const char *near = mcl__nearest(argv[i], names, count);
+        return mcl__usage_error(self, "there is no network \"%s\"; %s%s%s", argv[i], near ? "did you mean \"" : "",
+                                near ? near : "`monocle networks` lists them", near ? "\"?" : "");
+    }
+    mcl_status status = MCL_OK;
+    for (int i = 0; i < (argc > 1 ? argc - 1 : count) && status == MCL_OK; i++)
+        status = bench(argc > 1 ? argv[i + 1] : names[i], &common, &error);
+    return status == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
+}

@@ -1,0 +1,15 @@
+/* What a device can do at most, measured: the yardstick of `monocle bench`. */
+#ifndef MCL_DEVICE_PEAK_H
+#define MCL_DEVICE_PEAK_H
+#include "device/device.h"
+
+typedef struct mcl__peak {
+    double flops;     /* multiply-adds that stay in registers, an operation each; natively the library's product */
+    double bandwidth; /* bytes a second, read and written, of a copy too large for caches */
+} mcl__peak;
+
+/* Takes a second or so, and as much memory as the copy needs. Waits. */
+mcl_status mcl__peak_measure(mcl_device *device, mcl__peak *peak);
+
+double mcl__seconds(void); /* monotonic */
+#endif

@@ -1,0 +1,50 @@
+/* Measures training: steps of a network on made-up pictures that lie on the device already, beside what the device can do at
+ * most. Nothing here is part of a run. */
+#ifndef MCL_TRAIN_BENCH_H
+#define MCL_TRAIN_BENCH_H
+#include "device/peak.h"
+#include "graph/plan.h"
+#include <monocle/network.h>
+
+typedef struct mcl__bench_options {
+    const char *device;               /* a selector, as mcl_device_open() takes it */
+    mcl_device_options device_options;
+    int batch;
+    int pictures;                     /* in the made-up data set; 0: four batches */
+    int steps;                        /* measured; 0: as many as fit in two seconds, at least 5 and at most 200 */
+    bool layers;                      /* also each node's time */
+} mcl__bench_options;
+
+/* A node's share of a step. */
+typedef struct mcl__bench_layer {
+    char name[160], op[96], shape[64], variant[32];
+    int launches;
+    double seconds, flops, bytes;
+    double roofline; /* seconds that it would take at the device's peak or bandwidth, whichever is the longer */
+} mcl__bench_layer;
+
+typedef struct mcl__bench {
+    mcl_device_info device;
+    int threads, batch, steps;
+    double median, least, most, low_quartile, high_quartile; /* seconds a step, waited for */
+    double first_step;                    /* seconds from opening the device to the end of the first step */
+    uint64_t programs_built, programs_loaded;
+    double launches, host_launch;         /* launches a step; seconds of the host each, 0 where the host itself computes */
+    double flops, bytes;                  /* of a step */
+    mcl__plan_statistics plan;
+    uint64_t resident_growth, peak_growth; /* of the process, in bytes, beyond what it had before the model: now; at most */
+    mcl__peak peak;
+    mcl__bench_layer *layer;              /* farthest from their roofline, in seconds, first */
+    int layers;
+} mcl__bench;
+
+/* Opens the device, so that a start is measured as a user meets it, with the caches as they are. Free with mcl__bench_free. */
+mcl_status mcl__bench_run(const mcl_network *network, const mcl__bench_options *options, mcl__bench *bench, mcl_error *error);
+void mcl__bench_free(mcl__bench *bench);
+
+/* Seconds that the work takes at the device's peak and bandwidth, whichever is the longer. */
+double mcl__roofline(const mcl__peak *peak, double flops, double bytes);
+
+/* The batch that comparisons use for a network: 128 for small ones, 64 else. */
+int mcl__bench_batch(const char *network);
+#endif

@@ -1,0 +1,37 @@
+# monocle bench: usage, and results that are whole in both forms.
+. "$(dirname "$0")/lib.sh"
+
+run bench lenett
+expect 2 'there is no network "lenett"; did you mean "lenet"\?'
+run bench lenet --batch many
+expect 2 '--batch is a whole number from 0 to 1000000, not "many"'
+run bench lenet --steps 201
+expect 2 '--steps is a whole number from 0 to 200'
+run bench lenet --all
+expect 2 '--all goes with --layers'
+run bench lenet --device nosuch
+expect 1 'nosuch'
+check 'nothing is printed when nothing was measured' empty out
+
+is_json() { python3 -c "
+import json, sys
+lines = [json.loads(line) for line in open('out')]
+for want in sys.argv[1:]:
+    value = lines
+    for key in want.split('.'): value = value[int(key)] if isinstance(value, list) else value[key]
+    assert value, want
+" "$@"; }
+
+for device in native cpu; do
+    run bench mlp --device $device --batch 4 --steps 3 --layers
+    if [ "$status" -eq 1 ] && grep -q 'no CPU' err; then continue; fi # a machine without OpenCL
+    expect 0
+    prints '^mlp, batch 4, on ' '^  step +[0-9.]+ ms' '^  pictures +[0-9.]+ a second' '^  of the device [0-9.]+ % of [0-9.]+ GFLOP/s' \
+        '^  memory ' '^  start ' '^  launches ' '^  node +operator' '^  fc1 +dense_bwd_weight' '\(--all\)$'
+    run bench mlp lenet --device $device --batch 2 --steps 2 --json --layers
+    expect 0
+    check "the JSON of $device is whole" is_json 0.model 0.ms 0.img_per_s 0.work.gflop 0.work.peak_gflop_per_s \
+        0.work.peak_gb_per_s 0.memory.planned_mib 0.memory.model_mib 0.start.first_step_s 0.launches.per_step \
+        0.layers.0.variant 1.model
+done
+finish
