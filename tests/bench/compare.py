@@ -1,0 +1,101 @@
+"""What compare.sh runs; see there. Needs nothing but Python itself."""
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from statistics import median
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NETWORKS = ("mlp", "lenet", "resnet20", "resnet18", "vgg11", "mobilenet_v2")
+
+
+def run(command, environment=None):
+    """The last line of a command's output as JSON; ends the program where there is none."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True, env=environment)
+    if done.returncode != 0 or not done.stdout.strip():
+        sys.exit("%s failed:\n%s" % (" ".join(command), done.stderr[-2000:]))
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def strongest_openblas():
+    """OpenBLAS older than a processor takes it for a Prescott of 2004: no opponent. It is told what the processor can do."""
+    with open("/proc/cpuinfo") as info:
+        flags = next((line.split() for line in info if line.startswith("flags")), [])
+    return "SKYLAKEX" if "avx512vl" in flags else "HASWELL" if "avx2" in flags else None
+
+
+class Opponent:
+    def __init__(self, python, modes):
+        self.python, self.environment = python, dict(os.environ)
+        about = run([python, os.path.join(HERE, "torch_train.py"), "--describe"], self.environment)
+        core = strongest_openblas()
+        if "Prescott" in about["blas"] and core:
+            self.environment["OPENBLAS_CORETYPE"] = core
+            about = run([python, os.path.join(HERE, "torch_train.py"), "--describe"], self.environment)
+        if about["reference_blas"]:
+            sys.exit("%s computes products with the reference BLAS (%s), which is no opponent: install libopenblas0-pthread, and let\n"
+                     "`update-alternatives --config libblas.so.3-x86_64-linux-gnu` take it" % (python, about["blas"]))
+        self.name = "PyTorch %s, %s" % (about["torch"], about["blas"])
+        self.modes = [mode for mode in modes if mode != "compile" or about["compile"]]
+
+    def measure(self, network, given):
+        command = [self.python, os.path.join(HERE, "torch_train.py"), network]
+        extra = ["--steps", str(given.steps), "--batch", str(given.batch)]
+        return {mode: run(command + [mode] + extra, self.environment) for mode in self.modes}
+
+
+def measure_network(network, opponents, given):
+    """Rounds of ours, then each opponent: speeds and memory of each."""
+    ours, theirs = [], [{mode: [] for mode in opponent.modes} for opponent in opponents]
+    command = [given.program, "bench", network, "--json", "--device", given.device, "--steps", str(given.steps), "--batch",
+               str(given.batch)]
+    run(command)  # compiles kernels, where they are not in the cache
+    for _ in range(given.rounds):
+        ours.append(run(command))
+        for opponent, results in zip(opponents, theirs):
+            for mode, result in opponent.measure(network, given).items():
+                results[mode].append(result)
+    return ours, theirs
+
+
+def report(network, ours, results, opponent):
+    speed = median(result["img_per_s"] for result in ours)
+    memory = median(result["memory"]["peak_growth_mib"] for result in ours)
+    mode, rows = max(results.items(), key=lambda item: median(row["img_per_s"] for row in item[1]))
+    other, their_memory = median(row["img_per_s"] for row in rows), median(row["peak_growth_mib"] for row in rows)
+    print("%-13s %10.1f %10.1f  %6.2f x   %9.1f %9.1f  %6.2f x   %-10s  %s" % (
+        network, speed, other, speed / other, memory, their_memory, memory / their_memory if their_memory else 0, mode, opponent.name),
+        flush=True)
+    return speed / other
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="compare.sh", description="Monocle against PyTorch")
+    parser.add_argument("networks", nargs="*", metavar="NETWORK")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=0, help="measured in each round [what fits in two seconds]")
+    parser.add_argument("--batch", type=int, default=0)
+    parser.add_argument("--python", action="append", help="a Python that has torch; may be repeated [python3]")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--modes", default="eager,eager-nhwc,compile")
+    parser.add_argument("--program", default=os.path.join(HERE, "../../build/monocle"))
+    given = parser.parse_args()
+    unknown = set(given.networks) - set(NETWORKS)
+    if unknown:
+        parser.error("no such network: %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(NETWORKS)))
+    opponents = [Opponent(python, given.modes.split(",")) for python in given.python or [sys.executable]]
+    print("%-13s %10s %10s  %8s   %9s %9s  %8s   %-10s  %s" % ("network", "pictures/s", "PyTorch's", "ratio", "MiB grown", "PyTorch's",
+                                                          "ratio", "its mode", "opponent"))
+    ratios = [[] for _ in opponents]
+    for network in given.networks or NETWORKS:
+        ours, theirs = measure_network(network, opponents, given)
+        for i, opponent in enumerate(opponents):
+            ratios[i].append(report(network, ours, theirs[i], opponent))
+    for opponent, own in zip(opponents, ratios):
+        print("geometric mean %.2f x against %s" % (math.exp(sum(map(math.log, own)) / len(own)), opponent.name))
+
+
+if __name__ == "__main__":
+    main()
