@@ -25,12 +25,28 @@ static mcl_philox4 draw_four(mcl__random random, uint32_t block)
 
 uint32_t mcl__random_at(mcl__random random, uint32_t s) { return draw_four(random, s / 4).word[s % 4]; }
 
+#define BLOCKS 16 /* of four words, drawn side by side in vector registers */
+
+/* The words of BLOCKS blocks from `first` on, word by word: the loop that compilers turn into vectors. */
+static void draw_blocks(mcl__random random, uint32_t first, uint32_t word[4][BLOCKS])
+{
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        mcl_philox4 four = draw_four(random, first + i);
+        word[0][i] = four.word[0];
+        word[1][i] = four.word[1];
+        word[2][i] = four.word[2];
+        word[3][i] = four.word[3];
+    }
+}
+
 void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t count, float *values)
 {
-    mcl_philox4 four = {{0}};
-    for (uint32_t i = 0; i < count; i++) {
-        if (i % 4 == 0) four = draw_four(random, i / 4);
-        values[i] = (float)(low + (high - low) * (double)MCL_RANDOM_UNIFORM(four.word[i % 4]));
+    uint32_t word[4][BLOCKS];
+    for (uint32_t done = 0; done < count; done += 4 * BLOCKS) {
+        uint32_t here = count - done < 4 * BLOCKS ? count - done : 4 * BLOCKS;
+        draw_blocks(random, done / 4, word);
+        for (uint32_t i = 0; i < here; i++)
+            values[done + i] = (float)(low + (high - low) * (double)MCL_RANDOM_UNIFORM(word[i % 4][i / 4]));
     }
 }
 
