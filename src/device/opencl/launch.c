@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define FILL_PIECE ((uint64_t)1 << 30)
+#define FILL_WORDS 16 /* a wide pattern is quicker: 112 ms for new 256 MB on PoCL, of one word 152 ms */
 
 typedef struct kernel_work {
     cl_kernel handle; /* of this launch alone: arguments live in it */
@@ -23,7 +24,7 @@ struct mcl__launch {
         kernel_work kernel;
         mcl__gemm gemm;
         struct { mcl__view source, target; } copy;
-        struct { mcl__view target; uint64_t piece; uint32_t pattern; } fill;
+        struct { mcl__view target; uint64_t piece; uint32_t pattern[FILL_WORDS]; size_t width; } fill;
     } work;
 };
 
@@ -222,9 +223,9 @@ static mcl_status run_fill(mcl_device *base, mcl__launch *launch)
     for (uint64_t done = 0; done < target.bytes;) {
         uint64_t left = target.bytes - done, bytes = left < launch->work.fill.piece ? left : launch->work.fill.piece;
         cl_event event = NULL;
-        cl_int code = clEnqueueFillBuffer(mcl__cl(base)->queue, mcl__cl_memory(target), &launch->work.fill.pattern,
-                                          sizeof(uint32_t), (size_t)(target.offset + done), (size_t)bytes, 0, NULL,
-                                          launch->label ? &event : NULL);
+        cl_int code = clEnqueueFillBuffer(mcl__cl(base)->queue, mcl__cl_memory(target), launch->work.fill.pattern,
+                                          launch->work.fill.width, (size_t)(target.offset + done), (size_t)bytes, 0,
+                                          NULL, launch->label ? &event : NULL);
         if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueFillBuffer", code);
         MCL_TRY(enqueued(base, launch, event));
         done += bytes;
@@ -237,7 +238,9 @@ mcl_status mcl__cl_launch_fill(mcl_device *base, const char *what, mcl__view tar
 {
     MCL_TRY(make_launch(base, what, run_fill, launch));
     (*launch)->work.fill.target = target;
-    (*launch)->work.fill.pattern = pattern;
+    for (int i = 0; i < FILL_WORDS; i++) (*launch)->work.fill.pattern[i] = pattern;
+    size_t wide = sizeof (*launch)->work.fill.pattern;
+    (*launch)->work.fill.width = target.offset % wide == 0 && target.bytes % wide == 0 ? wide : sizeof pattern;
     (*launch)->work.fill.piece = mcl__cl(base)->quirks & MCL__CL_SPLIT_FILL ? FILL_PIECE : UINT64_MAX;
     return MCL_OK;
 }
