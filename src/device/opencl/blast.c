@@ -96,7 +96,8 @@ static bool result_is_right(const product *p, const trial *t, const float *a, co
     return memcmp(before, after, p->c_offset * sizeof *before) == 0;
 }
 
-static bool run_trial(mcl__cl_device *device, const trial *t, bool ta, bool tb)
+/* UNKNOWN: memory was short, which says nothing of CLBlast. */
+static mcl__cl_verdict run_trial(mcl__cl_device *device, const trial *t, bool ta, bool tb)
 {
     const size_t M = (size_t)t->M, N = (size_t)t->N, K = (size_t)t->K, padding = (size_t)t->padding;
     product p = {.transpose_a = ta,
@@ -118,17 +119,19 @@ static bool run_trial(mcl__cl_device *device, const trial *t, bool ta, bool tb)
     float *a = random_matrix(a_elements, &state), *b = random_matrix(b_elements, &state);
     float *c = random_matrix(c_elements, &state), *after = malloc(c_elements * sizeof *after);
     const cl_mem_flags copy = CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR;
-    bool right = false;
+    mcl__cl_verdict verdict = MCL__CL_UNKNOWN;
     if (!a || !b || !c || !after || workspace_bytes(device, &p, &temporary) != 0) goto done;
     p.a = clCreateBuffer(device->context, copy, a_elements * sizeof *a, a, NULL);
     p.b = clCreateBuffer(device->context, copy, b_elements * sizeof *b, b, NULL);
     p.c = clCreateBuffer(device->context, copy, c_elements * sizeof *c, c, NULL);
     if (temporary) p.workspace = clCreateBuffer(device->context, CL_MEM_READ_WRITE, temporary, NULL, NULL);
     if (!p.a || !p.b || !p.c || (temporary && !p.workspace)) goto done;
-    right = enqueue(device, &p, NULL) == 0 &&
-            clEnqueueReadBuffer(device->queue, p.c, CL_TRUE, 0, c_elements * sizeof *c, after, 0, NULL, NULL) ==
-                CL_SUCCESS &&
-            result_is_right(&p, t, a, b, c, after);
+    cl_int code = enqueue(device, &p, NULL);
+    if (code == 0)
+        code = clEnqueueReadBuffer(device->queue, p.c, CL_TRUE, 0, c_elements * sizeof *c, after, 0, NULL, NULL);
+    if (mcl__cl_status(code) == MCL_ERROR_MEMORY) goto done;
+    bool right = code == 0 && result_is_right(&p, t, a, b, c, after);
+    verdict = right ? MCL__CL_PASSED : MCL__CL_FAILED;
 done:
     clFinish(device->queue);
     for (int i = 0; i < 4; i++) {
@@ -139,25 +142,28 @@ done:
     free(b);
     free(c);
     free(after);
-    return right;
+    return verdict;
 }
 
-static bool all_trials(mcl__cl_device *device)
+static mcl__cl_verdict all_trials(mcl__cl_device *device)
 {
-    for (size_t i = 0; i < sizeof trials / sizeof *trials; i++)
-        for (int transposes = 0; transposes < 4; transposes++)
-            if (!run_trial(device, &trials[i], transposes & 1, transposes >> 1)) return false;
-    return true;
+    mcl__cl_verdict verdict = MCL__CL_PASSED;
+    for (size_t i = 0; i < sizeof trials / sizeof *trials && verdict == MCL__CL_PASSED; i++)
+        for (int transposes = 0; transposes < 4 && verdict == MCL__CL_PASSED; transposes++)
+            verdict = run_trial(device, &trials[i], transposes & 1, transposes >> 1);
+    return verdict;
 }
 
-/* A remembered verdict still leaves one trial to run: it makes CLBlast compile now rather than in the first step. */
+/* A remembered verdict still leaves one trial to run: it makes CLBlast compile now rather than in the first step. Only
+ * what says something of CLBlast is remembered. */
 static mcl__cl_verdict verify(mcl__cl_device *device)
 {
     mcl__cl_verdict verdict = mcl__cl_verdict_load(device, "clblast sgemm", NULL);
-    if (verdict == MCL__CL_PASSED && !run_trial(device, &trials[0], false, false)) verdict = MCL__CL_UNKNOWN;
+    if (verdict == MCL__CL_PASSED && run_trial(device, &trials[0], false, false) != MCL__CL_PASSED)
+        verdict = MCL__CL_UNKNOWN;
     if (verdict != MCL__CL_UNKNOWN) return verdict;
-    verdict = all_trials(device) ? MCL__CL_PASSED : MCL__CL_FAILED;
-    mcl__cl_verdict_save(device, "clblast sgemm", verdict, 0);
+    verdict = all_trials(device);
+    if (verdict != MCL__CL_UNKNOWN) mcl__cl_verdict_save(device, "clblast sgemm", verdict, 0);
     return verdict;
 }
 
@@ -171,6 +177,7 @@ bool mcl__cl_gemm_available(mcl_device *base, const char **why)
     else if (device->gemm == MCL__CL_UNKNOWN) device->gemm = verify(device);
     if (*why) return false;
     if (device->gemm == MCL__CL_FAILED) *why = "CLBlast gave wrong results on this device when it was checked";
+    if (device->gemm == MCL__CL_UNKNOWN) *why = "memory was too short to check CLBlast";
     return device->gemm == MCL__CL_PASSED;
 }
 
