@@ -1,8 +1,10 @@
 /* The cache of program binaries: used when sound, rebuilt from source without a word when not. */
 #include "fixture.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #define VALUE "-DCONSTANT=3.5f"
 
@@ -155,6 +157,44 @@ START_TEST(pocl_needs_no_binaries)
 }
 END_TEST
 
+/* A file of 600 MB without its blocks, last used some days ago. */
+static void put_large(const char *folder, const char *name, int days)
+{
+    char path[500];
+    struct timespec used[2] = {{time(NULL) - days * 86400L, 0}, {time(NULL) - days * 86400L, 0}};
+    snprintf(path, sizeof path, "mkdir -p '%s/%s'", cache_home, folder);
+    ck_assert_int_eq(system(path), 0);
+    snprintf(path, sizeof path, "%s/%s", cache_home, folder);
+    put_file(path, name, "");
+    snprintf(path, sizeof path, "%s/%s/%s", cache_home, folder, name);
+    ck_assert_int_eq(truncate(path, 600 << 20), 0);
+    ck_assert_int_eq(utimensat(AT_FDCWD, path, used, 0), 0);
+}
+
+static bool is_there(const char *name)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/monocle/%s", cache_home, name);
+    return access(path, F_OK) == 0;
+}
+
+START_TEST(what_is_old_goes_when_there_is_much)
+{
+    empty_cache();
+    mcl_device_close(open_opencl(NULL)); /* makes the folder, and the mark that it was looked at today */
+    put_large("monocle/programs", "two-days", 2);
+    put_large("monocle/pocl/AB/PROGRAM/kernel", "nine-days", 9);
+    put_large("monocle/programs", "today", 0);
+    put_large("monocle/pocl/CD/PROGRAM/kernel", "today", 0);
+    mcl_device_close(open_opencl(NULL));
+    ck_assert(is_there("trimmed") && is_there("programs/two-days"));
+    put_large("monocle", "trimmed", 2);
+    mcl_device_close(open_opencl(NULL));
+    ck_assert(!is_there("pocl/AB/PROGRAM") && !is_there("programs/two-days"));
+    ck_assert(is_there("programs/today") && is_there("pocl/CD/PROGRAM/kernel/today"));
+}
+END_TEST
+
 START_TEST(no_place_for_a_cache_is_no_failure)
 {
     char path[300];
@@ -223,6 +263,7 @@ int main(int count, char **arguments)
     tcase_add_loop_test(tests, damaged_entries_are_rebuilt, 0, COUNT(damages));
     tcase_add_test(tests, a_wrong_key_is_rebuilt);
     tcase_add_test(tests, pocl_needs_no_binaries);
+    tcase_add_test(tests, what_is_old_goes_when_there_is_much);
     tcase_add_test(tests, no_place_for_a_cache_is_no_failure);
     tcase_add_test(tests, a_folder_open_to_others_is_not_used);
     tcase_add_test(tests, two_processes_share_it);

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "device/opencl/opencl.h"
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,7 @@ bool mcl__cl_cache_load(const char *cache, const char *kind, const char *key, un
     if (mcl__file_read(path, ENTRY_MAX, &entry, &whole, NULL) != MCL_OK) return false;
     bool sound = is_sound(entry, whole, key);
     if (sound) {
+        utimensat(AT_FDCWD, path, NULL, 0); /* in use: see trim.c */
         *bytes = whole - sizeof(entry_header);
         memmove(entry, entry + sizeof(entry_header), *bytes);
         *data = (unsigned char *)entry;

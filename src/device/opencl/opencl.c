@@ -33,6 +33,7 @@ static void close_device(mcl_device *base)
     mcl__cl_profile_free(device);
     if (device->queue) clReleaseCommandQueue(device->queue);
     if (device->context) clReleaseContext(device->context);
+    mcl__cl_cache_trim(device->cache);
     free(device->cache);
     free(device);
 }

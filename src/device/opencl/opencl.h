@@ -132,6 +132,9 @@ void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, co
 mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value);
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
 
+/* trim.c */
+void mcl__cl_cache_trim(const char *cache); /* NULL does nothing */
+
 /* launch.c */
 mcl_status mcl__cl_launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args,
                                  int count, int dimensions, const size_t *global, const size_t *local,
