@@ -293,6 +293,12 @@ static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities
     return mcl__conv2d_tile_fits(&conv, capabilities);
 }
 
+static int tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    return mcl__conv2d_tile_candidates(problem->op == MCL__OP_conv2d_bwd_data ? conv.C : conv.K, capabilities, list);
+}
+
 static void lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
 {
     static void (*const passes[])(mcl__lowering *, const mcl__problem *) = {
@@ -305,7 +311,7 @@ static const mcl__variant variants[] = {
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
     {"native_gemm", native_gemm_applicable, lower_native_gemm},
     {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise},
-    {"tile", tile_applicable, lower_tile},
+    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},
 };

@@ -20,21 +20,45 @@ static int ceil_div(int a, int b)
     return (a + b - 1) / b;
 }
 
-/* The tile that wastes the fewest columns; of equals, the widest. */
-static tile choose_tile(int columns, const mcl__capabilities *capabilities)
+static const tile *tiles_of(const mcl__capabilities *capabilities, int *count)
 {
     bool gpu = capabilities->type == MCL_DEVICE_GPU || capabilities->type == MCL_DEVICE_ACCELERATOR;
-    const tile *tiles = gpu ? gpu_tiles : cpu_tiles;
-    int count = (int)(gpu ? sizeof gpu_tiles / sizeof *tiles : sizeof cpu_tiles / sizeof *tiles);
-    tile best = tiles[0];
-    int least = INT_MAX;
+    *count = (int)(gpu ? sizeof gpu_tiles / sizeof *gpu_tiles : sizeof cpu_tiles / sizeof *cpu_tiles);
+    return gpu ? gpu_tiles : cpu_tiles;
+}
+
+/* The tile that wastes the fewest columns; of equals, the widest. */
+static int best_tile(int columns, const mcl__capabilities *capabilities)
+{
+    int count, best = 0, least = INT_MAX;
+    const tile *tiles = tiles_of(capabilities, &count);
     for (int i = 0; i < count; i++) {
         int width = tiles[i].NV * tiles[i].VW, covered = ceil_div(columns, width) * width;
-        if (covered <= least) least = covered, best = tiles[i];
+        if (covered <= least) least = covered, best = i;
     }
-    if (capabilities->max_work_group && (uint64_t)best.local > capabilities->max_work_group)
-        best.local = (int)capabilities->max_work_group;
     return best;
+}
+
+/* All tiles, the one for so many columns first. */
+int mcl__conv2d_tile_candidates(int columns, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    int count, best = best_tile(columns, capabilities), used = 0;
+    const tile *tiles = tiles_of(capabilities, &count);
+    for (int i = 0; i < count; i++) {
+        const tile *t = &tiles[i == 0 ? best : i <= best ? i - 1 : i];
+        list[used++] = (mcl__parameters){{t->P, t->NV, t->VW, t->local}};
+    }
+    return used;
+}
+
+static tile choose_tile(const mcl__lowering *lowering)
+{
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    const int *value = mcl__lowering_parameters(lowering)->value;
+    tile chosen = {value[0], value[1], value[2], value[3]};
+    if (capabilities->max_work_group && (uint64_t)chosen.local > capabilities->max_work_group)
+        chosen.local = (int)capabilities->max_work_group;
+    return chosen;
 }
 
 /* Pictures of few channels are copied into a border of zeros first: then a whole kernel row is one run of KW * C floats. */
@@ -130,7 +154,7 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, c
 
 void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    tile t = choose_tile(a->K, mcl__lowering_capabilities(lowering));
+    tile t = choose_tile(lowering);
     mcl_gather_args gather = {
         .N = a->N,
         .SH = a->H,
@@ -175,7 +199,7 @@ void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, 
 
 void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    tile t = choose_tile(a->C, mcl__lowering_capabilities(lowering));
+    tile t = choose_tile(lowering);
     mcl_gather_args gather = {
         .N = a->N,
         .SH = a->OH,
@@ -231,9 +255,8 @@ static int choose_rows(int rows, int largest)
 }
 
 /* Vectors no longer than K, so that a tail can be moved back into the tensor. */
-static tile weight_tile(int rows, int K, const mcl__capabilities *capabilities)
+static tile weight_tile(int rows, int K, tile t)
 {
-    tile t = choose_tile(K, capabilities);
     while (t.VW > K) t.VW /= 2;
     while (t.NV > 1 && (t.NV - 1) * t.VW >= K) t.NV--;
     t.P = choose_rows(rows, t.P);
@@ -293,8 +316,7 @@ void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
         args.rows = a->KW * a->C;
         args.KW = 1;
     }
-    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
-    tile t = weight_tile(args.rows, a->K, capabilities);
+    tile t = weight_tile(args.rows, a->K, choose_tile(lowering));
     args.row_blocks = ceil_div(args.rows, t.P);
     args.column_blocks = ceil_div(a->K, t.NV * t.VW);
     int tiles = args.row_blocks * args.column_blocks, taps = args.KH * args.KW;

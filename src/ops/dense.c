@@ -147,6 +147,12 @@ static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
     }
 }
 
+static int tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    mcl_dense_args dense = mcl__dense_args(problem);
+    return mcl__conv2d_tile_candidates(problem->op == MCL__OP_dense_bwd_data ? dense.C : dense.K, capabilities, list);
+}
+
 /* --- reference */
 
 static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
@@ -164,7 +170,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 
 static const mcl__variant variants[] = {
     {"library", library_applicable, lower_library},
-    {"tile", tile_applicable, lower_tile},
+    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},
 };

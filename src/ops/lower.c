@@ -12,6 +12,7 @@
 struct mcl__lowering {
     const mcl__capabilities *capabilities;
     const char *force;
+    mcl__parameters parameters; /* of the variant that is lowering */
     mcl__operand in[MCL__MAX_OPERANDS], result[MCL__MAX_OUTPUTS]; /* what the present problem's inputs and outputs stand for */
     mcl__lowered *out;
     mcl_error *error;
@@ -199,14 +200,31 @@ static bool applies(const mcl__variant *variant, const mcl__problem *problem, co
     return !variant->applicable || variant->applicable(problem, capabilities);
 }
 
+/* Is this the variant that `force`, "NAME" or "NAME:CANDIDATE", names? */
+static bool named(const mcl__variant *variant, const char *force)
+{
+    size_t length = strlen(variant->name);
+    return strncmp(force, variant->name, length) == 0 && (force[length] == 0 || force[length] == ':');
+}
+
 static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
 {
     const mcl__variant *variants = mcl__op_get(problem->op)->variants;
     for (const mcl__variant *v = variants; force && v->name; v++)
-        if (!strcmp(v->name, force) && applies(v, problem, capabilities)) return v;
+        if (named(v, force) && applies(v, problem, capabilities)) return v;
     for (const mcl__variant *v = variants; v->name; v++)
         if (applies(v, problem, capabilities)) return v;
     return NULL;
+}
+
+static mcl__parameters choose_parameters(const mcl__lowering *lowering, const mcl__variant *variant, const mcl__problem *problem)
+{
+    mcl__parameters list[MCL__MOST_CANDIDATES] = {0};
+    const char *colon = lowering->force && named(variant, lowering->force) ? strchr(lowering->force, ':') : NULL;
+    int count = variant->candidates ? variant->candidates(problem, lowering->capabilities, list) : 0;
+    int wanted = colon ? atoi(colon + 1) : 0;
+    assert(count <= MCL__MOST_CANDIDATES);
+    return list[wanted > 0 && wanted < count ? wanted : 0];
 }
 
 void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out)
@@ -216,7 +234,9 @@ void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mc
     assert(variant && part->prologue.count == 0 && !mcl__epilogue_has_stats(&part->epilogue));
     for (int i = 0; i < part->inputs; i++) lowering->in[i] = resolve(&whole, in[i]);
     for (int i = 0; i < part->outputs; i++) lowering->result[i] = resolve(&whole, out[i]);
+    lowering->parameters = choose_parameters(lowering, variant, part);
     variant->lower(lowering, part);
+    lowering->parameters = whole.parameters;
     memcpy(lowering->in, whole.in, sizeof whole.in);
     memcpy(lowering->result, whole.result, sizeof whole.result);
 }
@@ -271,6 +291,11 @@ const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowerin
     return lowering->capabilities;
 }
 
+const mcl__parameters *mcl__lowering_parameters(const mcl__lowering *lowering)
+{
+    return &lowering->parameters;
+}
+
 bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
 {
     const mcl__variant *variant = choose(problem, capabilities, force);
@@ -284,6 +309,7 @@ static void lower_whole(mcl__lowering *lowering, const mcl__problem *problem, co
     for (int i = 0; i < MCL__MAX_OUTPUTS; i++) lowering->result[i] = mcl__out(i);
     if (problem->prologue.count > 0 && !(variant->takes_prologue && variant->takes_prologue(problem, capabilities)))
         lower_prologue(lowering, problem);
+    lowering->parameters = choose_parameters(lowering, variant, problem);
     variant->lower(lowering, problem);
     if (mcl__epilogue_has_stats(&problem->epilogue) && !(variant->takes_stats && variant->takes_stats(problem, capabilities)))
         lower_stats(lowering, problem);

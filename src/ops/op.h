@@ -132,6 +132,11 @@ typedef struct mcl__capabilities {
 } mcl__capabilities;
 mcl__capabilities mcl__capabilities_of(mcl_device *device);
 
+/* What a variant can choose for a problem, such as the sizes of a tile; what each number means is the variant's own affair. All 0:
+ * it has nothing to choose. */
+#define MCL__MOST_CANDIDATES 16
+typedef struct mcl__parameters { int value[4]; } mcl__parameters;
+
 typedef struct mcl__lowering mcl__lowering; /* collects one node's commands; errors are sticky */
 
 /* Scratch of `bytes`, alive for this node only. Returns its operand. */
@@ -162,6 +167,7 @@ void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, i
 /* Emits another operator's problem, whose inputs and outputs are operands of this node, with the variant that serves it. */
 void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out);
 const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering);
+const mcl__parameters *mcl__lowering_parameters(const mcl__lowering *lowering); /* one of the variant's candidates */
 
 /* What lowering one problem gave. */
 typedef struct mcl__lowered {
@@ -183,10 +189,14 @@ typedef struct mcl__variant {
      * no; then lowering emits a map before, which in(0) stands for, and the kernels of batch_norm_stats behind. */
     bool (*takes_prologue)(const mcl__problem *problem, const mcl__capabilities *capabilities);
     bool (*takes_stats)(const mcl__problem *problem, const mcl__capabilities *capabilities);
+    /* The parameters worth measuring for this problem, at most MCL__MOST_CANDIDATES; the first is what serves unmeasured. Each must
+     * be right, and is checked as the variant is. NULL: there is nothing to choose. */
+    int (*candidates)(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 } mcl__variant;
 
 /* Lowers with the first applicable variant, or with the one named `force` where it exists and applies ("reference" exists
- * everywhere; another name that an operator does not have means its default). Free with mcl__lowered_free. */
+ * everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate 2, its first one
+ * where there are not so many. Free with mcl__lowered_free. */
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
                       mcl_error *error);
 void mcl__lowered_free(mcl__lowered *lowered);

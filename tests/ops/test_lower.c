@@ -53,6 +53,27 @@ START_TEST(choice)
 }
 END_TEST
 
+/* 16 columns want the tile of one vector; "tile:3" takes another, and what does not exist is the first. */
+START_TEST(candidates)
+{
+    static const struct { const char *force, *constants; } asked[] = {
+        {NULL, "-DP=14 -DNV=1 "}, {"tile", "-DP=14 -DNV=1 "}, {"tile:1", "-DP=12 -DNV=2 "}, {"tile:3", "-DP=6 -DNV=4 "},
+        {"tile:99", "-DP=14 -DNV=1 "}, {"tile:-1", "-DP=14 -DNV=1 "}, {"tile:x", "-DP=14 -DNV=1 "}, {"tiles:1", "-DP=14 -DNV=1 "},
+    };
+    mcl__problem p = conv(64, 16, 3, 1);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        mcl__lowered lowered;
+        ck_assert_int_eq(mcl__lower(&p, &cpu, asked[i].force, &lowered, NULL), MCL_OK);
+        ck_assert_str_eq(lowered.variant->name, "tile");
+        bool found = false;
+        for (int c = 0; c < lowered.commands; c++)
+            found |= lowered.command[c].key.constants && strstr(lowered.command[c].key.constants, asked[i].constants);
+        ck_assert_msg(found, "%s: no command has %s", asked[i].force ? asked[i].force : "nothing", asked[i].constants);
+        mcl__lowered_free(&lowered);
+    }
+}
+END_TEST
+
 /* The tile derives its weights once, and works in groups that the device allows. */
 START_TEST(tile_commands)
 {
@@ -175,6 +196,7 @@ int main(void)
     Suite *suite = suite_create("lower");
     TCase *tcase = tcase_create("lower");
     tcase_add_loop_test(tcase, choice, 0, (int)(sizeof choices / sizeof choices[0]));
+    tcase_add_test(tcase, candidates);
     tcase_add_test(tcase, tile_commands);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
