@@ -1,4 +1,6 @@
-/* Launches: work with its arguments bound once, enqueued any number of times without touching memory of ours. */
+/* Launches: work with its arguments bound once, enqueued any number of times without touching memory of ours. Recording
+ * them with cl_khr_command_buffer gains nothing where it could be measured: PoCL 3.1 enqueues 43 launches of seven
+ * arguments in 0.7 to 1.0 microseconds each, and as a command buffer in 0.9 to 1.1; to the end of all, 2.1 against 2.6. */
 #include "device/opencl/opencl.h"
 #include <inttypes.h>
 #include <stdio.h>
