@@ -23,7 +23,7 @@
 #define MCL_SPLAT(T, c) ((T)(c))
 
 #define MCL_RELU(T, v) ((v) < MCL_SPLAT(T, 0.0f) ? MCL_SPLAT(T, 0.0f) : (v))
-#define MCL_RELU6(T, v) ((v) > MCL_SPLAT(T, 6.0f) ? MCL_SPLAT(T, 6.0f) : MCL_RELU(T, v))
+#define MCL_RELU6(T, v) (MCL_RELU(T, v) > MCL_SPLAT(T, 6.0f) ? MCL_SPLAT(T, 6.0f) : MCL_RELU(T, v)) /* a minimum */
 #define MCL_LEAKY_RELU(T, v, alpha) ((v) > MCL_SPLAT(T, 0.0f) ? (v) : (v) * MCL_SPLAT(T, alpha))
 #define MCL_SIGMOID(T, v) (MCL_SPLAT(T, 1.0f) / (MCL_SPLAT(T, 1.0f) + MCL_EXP(-(v))))
 
