@@ -9,6 +9,7 @@
  * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C).
  * WIDTH divides C. */
 #include "args.h"
+#include "pointwise.h"
 #include "vector.h"
 
 #ifndef TAPS_H
@@ -22,16 +23,23 @@
 #ifndef COLUMNS
 #define COLUMNS 4
 #endif
+#ifndef PROLOGUE
+#define PROLOGUE_PARAMS
+#define PROLOGUE_ARGS
+#define PROLOGUE(T, LOAD, v, channel)
+#endif
 #define LAST ((COLUMNS - 1) * STRIDE + (TAPS_W - 1) * DILATION)
 
 /* Adds one row of x to one row of taps. */
 __attribute__((always_inline))
-inline void add_row(vec sum[TAPS_W], const vec gradient[COLUMNS], global const float *row, int left, int inside, mcl_conv2d_args a)
+inline void add_row(vec sum[TAPS_W], const vec gradient[COLUMNS], global const float *row, int left, int inside, int channel,
+                    mcl_conv2d_args a PROLOGUE_PARAMS)
 {
 #pragma unroll
     for (int u = 0; u <= LAST; u++) {
         if (!inside && (uint)(left + u) >= (uint)a.W) continue;
-        const vec value = VLOAD(row + (left + u) * a.C);
+        vec value = VLOAD(row + (left + u) * a.C);
+        PROLOGUE(vec, VLOAD, value, channel)
 #pragma unroll
         for (int p = 0; p < COLUMNS; p++)
 #pragma unroll
@@ -40,9 +48,10 @@ inline void add_row(vec sum[TAPS_W], const vec gradient[COLUMNS], global const f
     }
 }
 
-/* Adds one line of dy to all taps; x and dy begin at the work-item's channels. */
+/* Adds one line of dy to all taps. */
 __attribute__((always_inline))
-inline void add_line(vec sum[TAPS_H * TAPS_W], global const float *x, global const float *dy, int line, mcl_conv2d_args a)
+inline void add_line(vec sum[TAPS_H * TAPS_W], global const float *x, global const float *dy, int line, int channel,
+                     mcl_conv2d_args a PROLOGUE_PARAMS)
 {
     const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
     for (int ow = 0; ow < a.OW; ow += COLUMNS) {
@@ -50,20 +59,20 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], global const float *x, global con
         vec gradient[COLUMNS];
 #pragma unroll
         for (int p = 0; p < COLUMNS; p++)
-            gradient[p] = ow + p < a.OW ? VLOAD(dy + (line * a.OW + ow + p) * a.C) : (vec)(0.0f);
+            gradient[p] = ow + p < a.OW ? VLOAD(dy + (line * a.OW + ow + p) * a.C + channel) : (vec)(0.0f);
 #pragma unroll
         for (int r = 0; r < TAPS_H; r++) {
             const int h = top + r * a.dilation_h;
             if ((uint)h >= (uint)a.H) continue;
-            global const float *row = x + (picture + h) * a.W * a.C;
-            if (inside) add_row(sum + r * TAPS_W, gradient, row, left, 1, a);
-            else add_row(sum + r * TAPS_W, gradient, row, left, 0, a);
+            global const float *row = x + (picture + h) * a.W * a.C + channel;
+            if (inside) add_row(sum + r * TAPS_W, gradient, row, left, 1, channel, a PROLOGUE_ARGS);
+            else add_row(sum + r * TAPS_W, gradient, row, left, 0, channel, a PROLOGUE_ARGS);
         }
     }
 }
 
 kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global const float *restrict dy,
-                                        global float *restrict copies, int chunk, int lines, mcl_conv2d_args a)
+                                        global float *restrict copies, int chunk, int lines, mcl_conv2d_args a PROLOGUE_PARAMS)
 {
     const int first = (int)get_global_id(1) * chunk, end = min(first + chunk, a.N * a.OH);
     global float *copy = copies + (int)get_global_id(1) * TAPS_H * TAPS_W * a.C;
@@ -74,7 +83,7 @@ kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global c
             vec sum[TAPS_H * TAPS_W];
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = block == first ? (vec)(0.0f) : VLOAD(target + i * a.C);
-            for (int line = block; line < last; line++) add_line(sum, x + channel, dy + channel, line, a);
+            for (int line = block; line < last; line++) add_line(sum, x, dy, line, channel, a PROLOGUE_ARGS);
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) VSTORE(sum[i], target + i * a.C);
         }

@@ -15,6 +15,8 @@ void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elemen
 
 /* conv2d_depthwise.c: one filter a channel. */
 bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_depthwise_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_depthwise_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
 void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *problem);
 void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem *problem);
 void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem);

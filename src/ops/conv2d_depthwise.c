@@ -1,6 +1,7 @@
 /* Lowers depthwise convolutions (one filter a channel) to kernels/conv2d_depthwise*.cl. There are no products to tile: memory
  * bounds them, so a work-item walks a line of the picture through all channels. */
 #include "conv2d_tile.h"
+#include "ops/batch_norm.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include "ops/spread.h"
@@ -29,21 +30,51 @@ typedef struct columns {
     int step, slope, classes;
 } columns;
 
-static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, const mcl_depthwise_args *args, columns w)
+/* Not the data gradient's, whose tiles may begin outside; and of the final result, so that all codes must be the kernel's. */
+bool mcl__conv2d_depthwise_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)capabilities;
+    return problem->op == MCL__OP_conv2d && mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
+}
+
+/* It is computed again for every row of taps, beside as many products: less than a map's memory costs. */
+bool mcl__conv2d_depthwise_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)problem, (void)capabilities;
+    return true;
+}
+
+/* Parts of statistics, and copies of dw, added in order: enough work-items for the device, of its class but not of its size, so
+ * that bits do not depend on that. */
+static int most_parts(const mcl__capabilities *capabilities)
+{
+    return capabilities->type == MCL_DEVICE_CPU ? 32 : 256;
+}
+
+static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, mcl_depthwise_args args, columns w)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    int width = mcl__spread_width_dividing(lowering, a.C);
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    int width = mcl__spread_width_dividing(lowering, a.C), taken = mcl__epilogue_plain(&problem->epilogue, 0);
+    bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_depthwise_takes_stats(problem, capabilities);
     char prelude[MCL__PRELUDE_BYTES];
-    int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    mcl__lower_kernel(lowering, "conv2d_depthwise", "conv2d_depthwise", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
-                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DCOLUMNS=%d",
-                      width, a.KH, a.KW, w.step, w.slope, w.classes, columns_of(a.stride_w));
+    mcl__operand partial = mcl__out(0);
+    args.chunk = stats ? (args.lines - 1) / most_parts(capabilities) + 1 : 1;
+    args.parts = (args.lines - 1) / args.chunk + 1;
+    if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes(args.parts, a.C));
+
+    mcl__lower_kernel(lowering, "conv2d_depthwise", "conv2d_depthwise", mcl__problem_prelude(problem, taken, prelude),
+                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DCOLUMNS=%d -DSTATS=%d", width, a.KH,
+                      a.KW, w.step, w.slope, w.classes, columns_of(a.stride_w), stats);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg(lowering, partial);
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);
-    mcl__lower_arg_blob(lowering, args, sizeof *args);
-    mcl__spread_lines(lowering, a.C / width, args->lines);
+    mcl__spread_lines(lowering, a.C / width, args.parts);
+    if (stats) mcl__lower_stats_merge(lowering, partial, args.parts, a.C);
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
@@ -64,7 +95,7 @@ void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *prob
         .base_w = -a.pad_w,
         .tap_step = 1,
     };
-    lower_gather(lowering, problem, &args, (columns){a.stride_w, a.dilation_w, 1});
+    lower_gather(lowering, problem, args, (columns){a.stride_w, a.dilation_w, 1});
 }
 
 /* With a stride of 1 the data gradient is a convolution with the taps in reverse order, and the same program. */
@@ -93,26 +124,21 @@ void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem 
         args.tap_step = -1;
         w.slope = a.dilation_w;
     }
-    lower_gather(lowering, problem, &args, w);
-}
-
-/* Copies of dw, added in order: enough work-items for the device, of its class but not of its size, so that bits do not depend
- * on that. */
-static int most_copies(const mcl__capabilities *capabilities)
-{
-    return capabilities->type == MCL_DEVICE_CPU ? 32 : 128;
+    lower_gather(lowering, problem, args, w);
 }
 
 void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     int width = mcl__spread_width_dividing(lowering, a.C), lines = a.N * a.OH, elements = mcl__shape_elements(problem->out[0]);
-    int most = most_copies(mcl__lowering_capabilities(lowering));
+    char prelude[MCL__PRELUDE_BYTES];
+    int most = most_parts(mcl__lowering_capabilities(lowering));
     if (most > INT32_MAX / elements) most = INT32_MAX / elements;
     int chunk = (lines - 1) / most + 1, copies = (lines - 1) / chunk + 1;
     mcl__operand target = mcl__out(0);
     if (copies > 1) target = mcl__lower_workspace(lowering, (uint64_t)copies * (uint64_t)elements * sizeof(float));
-    mcl__lower_kernel(lowering, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight", NULL,
+    mcl__lower_kernel(lowering, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight",
+                      mcl__problem_prelude(problem, 0, prelude),
                       "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d", width, a.KH, a.KW,
                       a.stride_w, a.dilation_w, columns_of(a.stride_w));
     mcl__lower_arg(lowering, mcl__in(0));
@@ -121,6 +147,7 @@ void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__proble
     mcl__lower_arg_i32(lowering, chunk);
     mcl__lower_arg_i32(lowering, a.OW < PIXELS ? PIXELS / a.OW : 1);
     mcl__lower_arg_blob(lowering, &a, sizeof a);
+    mcl__prologue_bind(lowering, problem);
     mcl__spread_lines(lowering, a.C / width, copies);
     if (copies > 1) mcl__conv2d_reduce(lowering, target, elements, copies);
 }

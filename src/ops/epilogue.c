@@ -58,6 +58,8 @@ static void write_codes(writer *out, const char *macro, const char *prefix, cons
     for (int i = 0; i < count; i++) tensors += mcl__epilogue_tensors(&code[i]);
     write_text(out, "#define %s_PARAMS", macro);
     for (int i = 0; i < tensors; i++) write_text(out, " , __global const float *%s%d", prefix, i);
+    write_text(out, "\n#define %s_ARGS", macro);
+    for (int i = 0; i < tensors; i++) write_text(out, " , %s%d", prefix, i);
     write_text(out, "\n#define %s(T, LOAD, v, %s)", macro, arguments);
     for (int i = 0; i < count; i++) {
         assert(code[i].code != MCL_EP_DROPOUT && code[i].code != MCL_EP_STATS);

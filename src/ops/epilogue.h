@@ -18,6 +18,7 @@ const char *mcl__epilogue_prelude(const mcl__epilogue *epilogue, int first, int 
 
 /* The same for a variant that takes the problem's prologue, beside codes [0, count) of its epilogue; either may be empty:
  *   PROLOGUE_PARAMS   kernel parameters, each with its leading comma: the tensors of the prologue's codes
+ *   PROLOGUE_ARGS     the same as arguments, where the kernel hands them to a function of its own that has these parameters
  *   PROLOGUE(T, LOAD, v, channel)   statements that apply the codes to v, an lvalue of type T that holds elements
  *                     [channel, ...) of a row of in[0]; not for padding, which is 0 behind them */
 const char *mcl__problem_prelude(const mcl__problem *problem, int count, char text[MCL__PRELUDE_BYTES]);

@@ -67,6 +67,28 @@ static void bench_depthwise(void)
         }
 }
 
+/* As in a network with batch normalisation: it and its activation before, statistics behind. */
+static void bench_depthwise_in_network(void)
+{
+    static const struct { int size, C; } rows[] = {{32, 96}, {16, 192}, {8, 384}, {4, 960}};
+    const mcl_epilogue_code before[] = {{.code = MCL_EP_SCALE_SHIFT}, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU6}};
+    const mcl_epilogue_code stats = {.code = MCL_EP_STATS};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        for (int pass = 0; pass < 2; pass++) {
+            int size = rows[i].size, C = rows[i].C;
+            mcl__shape x = {4, {batch, size, size, C}}, w = {4, {3, 3, 1, C}};
+            mcl__problem problem = {.op = pass ? MCL__OP_conv2d_bwd_weight : MCL__OP_conv2d,
+                                    .attrs.conv = {3, 3, 1, 1, 1, 1, 1, 1, C, 0, 0}};
+            char what[64];
+            input(&problem, x);
+            input(&problem, pass ? x : w);
+            for (int k = 0; k < 2; k++) test_problem_prologue(&problem, before[k]);
+            if (!pass) test_problem_code(&problem, stats, x.rank, x.d);
+            snprintf(what, sizeof what, "%dx%dx%d, normalised", size, size, C);
+            bench(&problem, what);
+        }
+}
+
 static void bench_pools(void)
 {
     static const struct { int size, C, kernel, stride, pad; } rows[] = {
@@ -147,6 +169,7 @@ int main(int argc, char **argv)
     printf("%s, batch %d\n", mcl_device_get_info(device)->name, batch);
     bench_maps();
     bench_depthwise();
+    bench_depthwise_in_network();
     bench_pools();
     bench_global_pools();
     bench_sums();
