@@ -19,6 +19,7 @@ extern "C" {
 
 typedef enum mcl_optimiser_kind { MCL_SGD, MCL_ADAM, MCL_ADAMW } mcl_optimiser_kind;
 typedef enum mcl_schedule_kind { MCL_SCHEDULE_CONSTANT, MCL_SCHEDULE_STEP, MCL_SCHEDULE_COSINE } mcl_schedule_kind;
+typedef enum mcl_recompute { MCL_RECOMPUTE_AUTO, MCL_RECOMPUTE_ON, MCL_RECOMPUTE_OFF } mcl_recompute; /* auto: where memory is short */
 typedef enum mcl_residence { MCL_RESIDENCE_AUTO, MCL_RESIDENCE_DEVICE, MCL_RESIDENCE_STREAM } mcl_residence;
 
 /* All-zero means the defaults in brackets. */
@@ -55,6 +56,7 @@ typedef struct mcl_train_options {
     int checkpoint_seconds; /* ... and when so many seconds have passed [60; negative: never] */
     int max_steps;          /* stop after so many steps in all; 0: no limit */
     bool no_fuse;
+    mcl_recompute recompute; /* activations that the backward pass makes again instead of keeping them: less memory, same bits */
     const char *description; /* YAML of the network, kept in checkpoints; NULL: they can be loaded only with the network at hand */
 } mcl_train_options;
 

@@ -56,7 +56,7 @@ static const char *code_name(const mcl_epilogue_code *code)
     static const char *const codes[] = {[MCL_EP_BIAS] = "bias",       [MCL_EP_SCALE_SHIFT] = "scale_shift",
                                         [MCL_EP_ADD] = "add",         [MCL_EP_ACT] = "act",
                                         [MCL_EP_DACT] = "dact",       [MCL_EP_DROPOUT] = "dropout",
-                                        [MCL_EP_SCALE] = "scale"};
+                                        [MCL_EP_SCALE] = "scale",     [MCL_EP_STATS] = "stats"};
     static const char *const acts[][2] = {
         [0] = {"act", "dact"},
         [MCL_ACT_RELU] = {"relu", "drelu"},
@@ -69,11 +69,15 @@ static const char *code_name(const mcl_epilogue_code *code)
     return codes[code->code];
 }
 
-/* "conv2d +bias +relu", or for a map its codes alone. */
+/* "scale_shift+ relu+ conv2d +bias +relu", what stands before being the prologue. */
 static void operator_text(const mcl__node *node, char *text, size_t bytes)
 {
     bool map = node->op == MCL__OP_map;
-    int length = snprintf(text, bytes, "%s", map ? "map" : mcl__op_get(node->op)->name);
+    int length = 0;
+    for (int i = 0; i < node->prologue.count && length >= 0 && (size_t)length < bytes; i++)
+        length += snprintf(text + length, bytes - (size_t)length, "%s+ ", code_name(&node->prologue.code[i]));
+    if (length < 0 || (size_t)length >= bytes) return;
+    length += snprintf(text + length, bytes - (size_t)length, "%s", map ? "map" : mcl__op_get(node->op)->name);
     for (int i = 0; i < node->epilogue.count && length > 0 && (size_t)length < bytes; i++)
         length += snprintf(text + length, bytes - (size_t)length, " +%s", code_name(&node->epilogue.code[i]));
 }

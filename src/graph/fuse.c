@@ -88,6 +88,20 @@ static void try_map(fusion *work, int map)
     if (producer >= 0) fuse_into(work, producer, map);
 }
 
+/* Statistics of x become outputs of the node that makes x, which has the values at hand. */
+static void try_stats(fusion *work, int stats)
+{
+    mcl__graph *graph = work->graph;
+    mcl__node *node = &graph->node[stats];
+    int x = node->in[0], producer = graph->tensor[x].producer;
+    mcl__node *maker = producer >= 0 && producer < stats ? &graph->node[producer] : NULL;
+    if (!maker || !mcl__op_get(maker->op)->takes_epilogue || maker->segment != node->segment || maker->outputs != 1) return;
+    if (work->dead[producer] || maker->out[0] != x || maker->epilogue.count == MCL_EPILOGUE_MAX) return;
+    maker->epilogue.code[maker->epilogue.count++] = (mcl_epilogue_code){.code = MCL_EP_STATS};
+    for (int i = 0; i < 2; i++) maker->out[maker->outputs++] = node->out[i];
+    work->dead[stats] = true;
+}
+
 mcl_status mcl__graph_order(mcl__graph *graph, const bool *dead)
 {
     mcl__node *kept = malloc((size_t)(graph->nodes > 0 ? graph->nodes : 1) * sizeof *kept);
@@ -114,6 +128,8 @@ mcl_status mcl__graph_fuse(mcl__graph *graph)
         count_readers(&work);
         for (int n = 0; n < graph->nodes; n++)
             if (graph->node[n].op == MCL__OP_map) try_map(&work, n);
+        for (int n = 0; n < graph->nodes; n++)
+            if (graph->node[n].op == MCL__OP_batch_norm_stats) try_stats(&work, n);
         mcl__graph_order(graph, work.dead);
     } else {
         mcl__fail(&graph->error, MCL_ERROR_MEMORY, "no memory for the graph");

@@ -71,6 +71,12 @@ int mcl__graph_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl
     return id;
 }
 
+int mcl__graph_twin(mcl__graph *graph, int tensor)
+{
+    const mcl__tensor *model = &graph->tensor[tensor];
+    return add_tensor(graph, model->name, model->shape, model->dtype);
+}
+
 static int find_bound(const mcl__graph *graph, mcl__view view)
 {
     for (int i = 0; i < graph->tensors; i++) {
@@ -198,8 +204,8 @@ int mcl__graph_map(mcl__graph *graph, const char *name, const mcl_epilogue_code 
 
 mcl__problem mcl__graph_problem(const mcl__graph *graph, const mcl__node *node)
 {
-    mcl__problem problem = {.op = node->op, .attrs = node->attrs, .epilogue = node->epilogue, .inputs = node->inputs,
-                            .outputs = node->outputs};
+    mcl__problem problem = {.op = node->op, .attrs = node->attrs, .prologue = node->prologue, .epilogue = node->epilogue,
+                            .inputs = node->inputs, .outputs = node->outputs};
     for (int i = 0; i < node->inputs; i++) {
         problem.in[i] = graph->tensor[node->in[i]].shape;
         problem.in_dtype[i] = graph->tensor[node->in[i]].dtype;

@@ -24,6 +24,7 @@ typedef struct mcl__node {
     mcl__segment segment;
     const char *name; /* the layer's path, "layer1.0.conv1", or what it is for */
     mcl__attrs attrs;
+    mcl__prologue prologue;
     mcl__epilogue epilogue;
     int inputs, outputs;
     int in[MCL__MAX_OPERANDS], out[MCL__MAX_OUTPUTS];
@@ -66,8 +67,11 @@ mcl_status mcl__graph_differentiate(mcl__graph *graph, int loss);
  * (one node a group) and the commit of running statistics. */
 mcl_status mcl__graph_update(mcl__graph *graph);
 
+/* Another tensor of the same name, shape and type, that nothing makes yet; -1 on error. */
+int mcl__graph_twin(mcl__graph *graph, int tensor);
+
 /* Fusion: chains of map nodes become one, and move into the epilogue of their producer, where the intermediate has no other
- * reader and is not kept; at most six codes. */
+ * reader and is not kept; at most six codes. Statistics by channel end the epilogue of what makes their input. */
 mcl_status mcl__graph_fuse(mcl__graph *graph);
 mcl__problem mcl__graph_problem(const mcl__graph *graph, const mcl__node *node);
 

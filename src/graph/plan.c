@@ -84,9 +84,55 @@ static mcl_status create_ring(mcl__plan *plan, mcl_error *error)
 
 static mcl_status prepare_graph(mcl__graph *graph, const mcl__plan_options *options)
 {
+    int count;
     MCL_TRY(graph->error.status);
     if (!options->no_fuse) MCL_TRY(mcl__graph_fuse(graph));
-    return mcl__graph_order(graph, NULL);
+    MCL_TRY(mcl__graph_order(graph, NULL));
+    return options->recompute == MCL__RECOMPUTE_ON ? mcl__graph_recompute(graph, &count) : MCL_OK;
+}
+
+static mcl_status lower_and_place(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
+{
+    size_t nodes = plan->graph->nodes > 0 ? (size_t)plan->graph->nodes : 1;
+    plan->lowered = calloc(nodes, sizeof *plan->lowered);
+    plan->span = calloc(nodes, sizeof *plan->span);
+    if (!plan->lowered || !plan->span) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a plan");
+    MCL_TRY(lower_nodes(plan, options, error));
+    return allocate(plan, options, error);
+}
+
+/* What lower_and_place made, and only that. */
+static void forget_places(mcl__plan *plan, int nodes)
+{
+    for (int n = 0; plan->lowered && n < nodes; n++) mcl__lowered_free(&plan->lowered[n]);
+    free(plan->lowered);
+    free(plan->span);
+    free(plan->form);
+    free(plan->form_block);
+    free(plan->node_form);
+    plan->lowered = NULL;
+    plan->span = NULL;
+    plan->form = NULL;
+    plan->form_block = NULL;
+    plan->node_form = NULL;
+    plan->forms = 0;
+    mcl__slabs_destroy(&plan->slabs);
+    mcl__slabs_destroy(&plan->form_slabs);
+    mcl__memory_free(&plan->memory);
+}
+
+/* Where there is too little memory, activations are made again; a device that has refused memory once refuses everything. */
+static mcl_status place_plan(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
+{
+    mcl_error first = {0};
+    int nodes = plan->graph->nodes, remade = 0;
+    mcl_status status = lower_and_place(plan, options, &first);
+    if (status == MCL_ERROR_MEMORY && options->recompute == MCL__RECOMPUTE_AUTO && mcl_device_error(plan->device)->status == MCL_OK) {
+        forget_places(plan, nodes);
+        MCL_TRY(mcl__graph_recompute(plan->graph, &remade));
+        if (remade > 0) return lower_and_place(plan, options, error);
+    }
+    return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "%s", first.text);
 }
 
 mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options, mcl__plan **plan, mcl_error *error)
@@ -106,15 +152,7 @@ mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options,
         mcl__fail(error, status, "%s", graph->error.text);
         goto done;
     }
-    size_t nodes = graph->nodes > 0 ? (size_t)graph->nodes : 1;
-    made->lowered = calloc(nodes, sizeof *made->lowered);
-    made->span = calloc(nodes, sizeof *made->span);
-    if (!made->lowered || !made->span) {
-        status = mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a plan");
-        goto done;
-    }
-    MCL_TRY_DONE(lower_nodes(made, options, error));
-    MCL_TRY_DONE(allocate(made, options, error));
+    MCL_TRY_DONE(place_plan(made, options, error));
     MCL_TRY_DONE(mcl__plan_bind(made, error));
     MCL_TRY_DONE(create_ring(made, error));
     mcl__plan_count(made);
@@ -138,15 +176,7 @@ void mcl__plan_destroy(mcl__plan *plan)
     destroy_launches(plan->device, &plan->derive);
     for (int s = 0; s < MCL__SEGMENTS; s++) destroy_launches(plan->device, &plan->segment[s]);
     for (int i = 0; i < MCL__STEP_RING; i++) mcl__fence_destroy(plan->device, plan->ring.fence[i]);
-    for (int n = 0; plan->lowered && n < plan->graph->nodes; n++) mcl__lowered_free(&plan->lowered[n]);
-    free(plan->lowered);
-    free(plan->span);
-    free(plan->form);
-    free(plan->form_block);
-    free(plan->node_form);
-    mcl__slabs_destroy(&plan->slabs);
-    mcl__slabs_destroy(&plan->form_slabs);
-    mcl__memory_free(&plan->memory);
+    forget_places(plan, plan->graph->nodes);
     mcl__graph_destroy(plan->graph);
     free(plan);
 }

@@ -6,8 +6,11 @@
 
 typedef struct mcl__plan mcl__plan;
 
+typedef enum mcl__recompute { MCL__RECOMPUTE_AUTO, MCL__RECOMPUTE_ON, MCL__RECOMPUTE_OFF } mcl__recompute;
+
 typedef struct mcl__plan_options {
     bool no_fuse;          /* `fuse: off` */
+    mcl__recompute recompute; /* make cheap activations again in the backward pass; auto: when there is too little memory else */
     bool no_share;         /* every tensor its own memory, for tests */
     const char *variant;   /* force variants by name; NULL: the device's option, else choose */
 } mcl__plan_options;

@@ -11,7 +11,7 @@
 
 typedef enum value_kind {
     TEXT, BOOL, INT, LONG, FLOAT, DOUBLE,
-    FORMATS, RESIZES, RESIDENCES, PREPROCESSINGS, OPTIMISERS, SCHEDULES, GEMMS /* choices: index into `choices` */
+    FORMATS, RESIZES, RESIDENCES, RECOMPUTES, PREPROCESSINGS, OPTIMISERS, SCHEDULES, GEMMS /* choices: index into `choices` */
 } value_kind;
 
 #define MAX_CHOICES 5
@@ -19,6 +19,7 @@ static const char *const choices[][MAX_CHOICES] = {
     [FORMATS] = {"auto", "idx", "cifar10", "pictures"},
     [RESIZES] = {"crop", "stretch"},
     [RESIDENCES] = {"auto", "device", "stream"},
+    [RECOMPUTES] = {"auto", "on", "off"},
     [PREPROCESSINGS] = {"standardise", "centre", "scale"},
     [OPTIMISERS] = {"sgd", "adam", "adamw"},
     [SCHEDULES] = {"constant", "step", "cosine"},

@@ -37,6 +37,10 @@ static int add_loss(mcl__graph *graph, int logits, int labels)
     return loss;
 }
 
+static const mcl__recompute recompute[] = {[MCL_RECOMPUTE_AUTO] = MCL__RECOMPUTE_AUTO,
+                                          [MCL_RECOMPUTE_ON] = MCL__RECOMPUTE_ON,
+                                          [MCL_RECOMPUTE_OFF] = MCL__RECOMPUTE_OFF};
+
 mcl_status mcl__purpose_train(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
                               const mcl_train_options *options, mcl__purpose *purpose, mcl_error *error)
 {
@@ -49,7 +53,8 @@ mcl_status mcl__purpose_train(mcl__model *model, const mcl_network *network, con
     int loss = add_loss(graph, purpose->logits, x + 1);
     if (graph->error.status != MCL_OK || mcl__graph_differentiate(graph, loss) != MCL_OK || mcl__graph_update(graph) != MCL_OK)
         return graph_failed(graph, error);
-    return mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = options->no_fuse}, &purpose->plan, error);
+    return mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = options->no_fuse, .recompute = recompute[options->recompute]},
+                            &purpose->plan, error);
 }
 
 mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,

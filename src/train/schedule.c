@@ -29,6 +29,7 @@ mcl_status mcl__train_options_resolve(const mcl_train_options *given, mcl_train_
     DEFAULT(checkpoint_seconds, 60);
     REQUIRE((unsigned)o.optimiser <= MCL_ADAMW, "there is no such optimiser");
     REQUIRE((unsigned)o.schedule <= MCL_SCHEDULE_COSINE, "there is no such schedule");
+    REQUIRE((unsigned)o.recompute <= MCL_RECOMPUTE_OFF, "there is no such way to recompute");
     REQUIRE((unsigned)o.residence <= MCL_RESIDENCE_STREAM, "there is no such residence");
     REQUIRE(o.epochs > 0, "epochs must be at least 1");
     REQUIRE(o.batch > 0, "batch must be at least 1");

@@ -153,6 +153,63 @@ START_TEST(gradients_of_activations_join)
 }
 END_TEST
 
+/* Statistics are outputs of the convolution that makes their input, and the gradient still finds them. */
+START_TEST(statistics_join_their_producer)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, CONV, &net_sgd, BATCH, 1);
+    mcl__graph *graph = net_graph(&net, true, 0, BATCH);
+    int statistics = nodes_of(graph, MCL__OP_batch_norm_stats), found = 0;
+    ck_assert_int_gt(statistics, 0);
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    ck_assert_int_eq(nodes_of(graph, MCL__OP_batch_norm_stats), 0);
+    for (int n = 0; n < graph->nodes; n++)
+        found += mcl__epilogue_has_stats(&graph->node[n].epilogue) && graph->node[n].outputs == 3;
+    ck_assert_int_eq(found, statistics);
+    check_order(graph);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
+/* The gradients of one step, and the bytes that its plan placed. The reference kernels: others' workspaces would hide them. */
+static float *gradients_of(mcl_device *device, mcl__recompute recompute, bool short_of_memory, int *elements, uint64_t *bytes)
+{
+    uint64_t memory = device->info.memory;
+    test_net net = net_create(device, CONV, &net_sgd, BATCH, 1);
+    if (short_of_memory) device->info.memory = device->counters.bytes_allocated + *bytes - 1;
+    mcl__plan *plan = net_plan(&net, true, &(mcl__plan_options){.recompute = recompute, .variant = "reference"});
+    device->info.memory = memory;
+    mcl_step step = net_step(&net, 1);
+    net_run(plan, &step, MCL__REDUCE);
+    float *gradients = net_slab(&net.model->gradient);
+    *elements = net.model->gradient.elements;
+    *bytes = mcl__plan_get_statistics(plan).planned_bytes;
+    mcl__plan_destroy(plan);
+    net_destroy(&net);
+    return gradients;
+}
+
+/* What is made again has the same bits. `auto` does it where there is too little memory otherwise. */
+START_TEST(recomputed_activations)
+{
+    TEST_DEVICE(device);
+    int elements;
+    uint64_t kept = 0, remade = 0, chosen = 0, short_of;
+    float *gradient[4];
+    gradient[0] = gradients_of(device, MCL__RECOMPUTE_OFF, false, &elements, &kept);
+    gradient[1] = gradients_of(device, MCL__RECOMPUTE_ON, false, &elements, &remade);
+    gradient[2] = gradients_of(device, MCL__RECOMPUTE_AUTO, false, &elements, &chosen);
+    short_of = kept;
+    gradient[3] = gradients_of(device, MCL__RECOMPUTE_AUTO, true, &elements, &short_of);
+    ck_assert_uint_lt(remade, kept);
+    ck_assert_uint_eq(chosen, kept);
+    ck_assert_uint_eq(short_of, remade);
+    for (int i = 1; i < 4; i++) ck_assert_mem_eq(gradient[i], gradient[0], (size_t)elements * sizeof **gradient);
+    for (int i = 0; i < 4; i++) free(gradient[i]);
+}
+END_TEST
+
 /* Sums in another order are all that may differ: some tens of roundings. */
 START_TEST(numbers_stay)
 {
@@ -190,6 +247,8 @@ int main(void)
     tcase_add_loop_test(tcase, six_codes_at_most, 0, 1);
     tcase_add_loop_test(tcase, a_sum_joins_the_later_product, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_join, 0, 1);
+    tcase_add_loop_test(tcase, statistics_join_their_producer, 0, 1);
+    tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
