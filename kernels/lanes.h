@@ -24,20 +24,41 @@
 #define VLOAD LANES_JOIN(vload, VW)
 #define VSTORE LANES_JOIN(vstore, VW)
 
+/* Vectors at any float. A vstore16 becomes four stores of a quarter on some drivers (PoCL 3.1), an assignment one. */
+typedef VECTOR __attribute__((aligned(4))) loose;
+#define GLOBAL_AT(p, j) (*(__global loose *)((p) + (j) * VW))
+#define GLOBAL_AT_CONST(p, j) (*(__global const loose *)((p) + (j) * VW))
+#define LOCAL_AT_CONST(p, j) (*(__local const loose *)((p) + (j) * VW))
+#define LOCAL_AT(p, j) (*(__local loose *)((p) + (j) * VW))
+
+/* `count` < VW floats from one place to another, in pieces of 8, 4, 2 and 1. */
+#define COPY_PIECE(n)                                     \
+    if (VW > n && (count & n)) {                          \
+        vstore##n(vload##n(0, from + at), 0, to + at);    \
+        at += n;                                          \
+    }
+#define COPY_PART                                         \
+    int at = 0;                                           \
+    COPY_PIECE(8) COPY_PIECE(4) COPY_PIECE(2)             \
+    if (count & 1) to[at] = from[at];
+
 /* The first `count` < VW floats at p, 0 in the other lanes. */
-VECTOR load_part(__global const float *p, int count)
+VECTOR load_part(__global const float *from, int count)
 {
-    float lane[VW];
-    for (int i = 0; i < VW; i++) lane[i] = i < count ? p[i] : 0.0f;
-    return VLOAD(0, lane);
+    float to[VW];
+    VSTORE((VECTOR)(0.0f), 0, to);
+    COPY_PART
+    return VLOAD(0, to);
 }
 
-/* Lanes [first, first + count) of v to p[first...]. */
-void store_part(VECTOR v, __global float *p, int first, int count)
+/* Lanes [first, first + count) of v to `to`[first...]; count < VW. */
+void store_part(VECTOR v, __global float *to, int first, int count)
 {
     float lane[VW];
     VSTORE(v, 0, lane);
-    for (int i = first; i < first + count; i++) p[i] = lane[i];
+    const float *from = lane + first;
+    to += first;
+    COPY_PART
 }
 
 #define LOAD_WHOLE(p) VLOAD(0, p)

@@ -5,6 +5,7 @@
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include "ops/native/native.h"
+#include "ops/product.h"
 
 mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem)
 {
@@ -279,6 +280,21 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
 
 /* --- tile and depthwise: by pass */
 
+static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    int channels = pass_of(problem) == FWD ? conv.K : conv.C;
+    return pass_of(problem) != BWD_WEIGHT && mcl__product_fits(&conv, channels, capabilities);
+}
+
+static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {mcl__product_fwd,
+                                                                                                     mcl__product_bwd_data};
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    passes[pass_of(problem)](lowering, problem, &conv);
+}
+
 static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
 {
     static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
@@ -312,6 +328,7 @@ static const mcl__variant variants[] = {
     {"native_gemm", native_gemm_applicable, lower_native_gemm},
     {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
+    {"product", product_applicable, lower_product},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},

@@ -2,6 +2,7 @@
  *   y (R,K) = x (R,C) * w (C,K);  dx = dy * w^T;  dw = x^T * dy. The bias is an epilogue. */
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
+#include "ops/product.h"
 
 mcl_dense_args mcl__dense_args(const mcl__problem *problem)
 {
@@ -126,6 +127,20 @@ static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
                              .groups = 1};
 }
 
+static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args conv = as_conv2d(problem);
+    int channels = problem->op == MCL__OP_dense ? conv.K : conv.C;
+    return problem->op != MCL__OP_dense_bwd_weight && mcl__product_fits(&conv, channels, capabilities);
+}
+
+static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_conv2d_args conv = as_conv2d(problem);
+    if (problem->op == MCL__OP_dense) mcl__product_fwd(lowering, problem, &conv);
+    else mcl__product_bwd_data(lowering, problem, &conv);
+}
+
 static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args conv = as_conv2d(problem);
@@ -170,6 +185,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 
 static const mcl__variant variants[] = {
     {"library", library_applicable, lower_library},
+    {"product", product_applicable, lower_product},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},

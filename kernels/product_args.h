@@ -1,0 +1,24 @@
+/* What host and kernels share of products whose rows are gathered: 32-bit members only. */
+#ifndef MCL_PRODUCT_ARGS_H
+#define MCL_PRODUCT_ARGS_H
+
+/* y[row][column] = sum over depth of a[row][depth] * b[depth][column], for each group and class.
+ * A row is a target pixel of the class, a column a target channel of the group; depth runs over the taps and source channels
+ * that reach the class. In each of classes_h x classes_w classes (p, q), target pixel (p + classes_h * i, q + classes_w * j)
+ * sums over taps (r, s) whose p + base_h + r * slope_h is a multiple of classes_h (so for w), the source pixel being
+ * i * step_h + (p + base_h + r * slope_h) / classes_h.
+ *   convolution:       one class, base = -padding, slope = dilation, step = stride
+ *   its data gradient: stride classes, base = padding, slope = -dilation, step 1
+ *   a dense layer:     one tap on pictures of one pixel */
+typedef struct mcl_product_args {
+    int N, SH, SW, pitch, run;   /* source; a pixel is `pitch` floats, of which a group reads `run` */
+    int TH, TW, TC, columns;     /* target of TC channels, `columns` of a group */
+    int KH, KW, classes_h, classes_w, base_h, base_w, slope_h, slope_w, step_h, step_w;
+    int every_h, every_w;        /* a class's taps are this far apart, ... */
+    int shift_w;                 /* ... and its source columns this far, from one tap to the next */
+    int joined;                  /* the taps of a kernel row stand side by side in the source: they are one line */
+    int tap_stride, depth_stride, column_stride, group_stride; /* of the weights */
+    int groups, block, panels;   /* an item: rows (a multiple of the tile's), panels of columns */
+} mcl_product_args;
+
+#endif

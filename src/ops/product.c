@@ -1,0 +1,176 @@
+/* Lowers dense layers and convolutions to kernels/product.cl: one launch that reads everything as it is. */
+#include "ops/product.h"
+#include "ops/epilogue.h"
+#include "product_args.h"
+#include <stdlib.h>
+
+enum { VW = 16, ITEMS_A_UNIT = 8 };
+
+/* P rows x NV vectors: P * NV + NV + 1 values live in registers, of which there are 32. */
+typedef struct tile {
+    int P, NV;
+} tile;
+static const tile tiles[] = {{24, 1}, {12, 2}, {8, 3}};
+
+/* Rows and depth of what an item stages, by what local memory holds; a tile's P divides the rows. */
+typedef struct extent {
+    int rows, depth;
+} extent;
+static const extent extents[] = {{144, 256}, {48, 48}};
+
+static int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static int clamp(int value, int least, int most)
+{
+    return value < least ? least : value > most ? most : value;
+}
+
+static int common_divisor(int a, int b)
+{
+    return b ? common_divisor(b, a % b) : a;
+}
+
+/* The tile that wastes the fewest columns; of equals, the second. */
+static tile choose_tile(int columns)
+{
+    tile best = tiles[1];
+    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
+        int width = tiles[i].NV * VW, least = best.NV * VW;
+        if (ceil_div(columns, width) * width < ceil_div(columns, least) * least) best = tiles[i];
+    }
+    return best;
+}
+
+#define LARGEST 64 /* taps and strides along one axis */
+
+static const extent *choose_extent(const mcl__capabilities *capabilities)
+{
+    for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
+        extent e = extents[i];
+        int floats = e.rows * (e.depth + VW) + e.depth * 3 * VW + 24 * VW + 5 * e.rows;
+        if (capabilities->local_memory >= sizeof(float) * (uint64_t)floats) return &extents[i];
+    }
+    return NULL;
+}
+
+bool mcl__product_fits(const mcl_conv2d_args *a, int channels, const mcl__capabilities *capabilities)
+{
+    bool narrow = a->groups == 1 && channels < VW; /* most lanes idle, and the register tile does better */
+    return !narrow && capabilities->type == MCL_DEVICE_CPU && choose_extent(capabilities) && a->KH <= LARGEST && a->KW <= LARGEST &&
+           a->stride_h <= LARGEST && a->stride_w <= LARGEST;
+}
+
+/* An item's share: the most rows, since weights are staged anew for each block of them, and all columns, since then rows
+ * are read from memory once; less of both where there would be too few items for the device. */
+static void divide(mcl_product_args *a, tile t, int most, int rows, int others, const mcl__capabilities *capabilities,
+                   size_t global[2])
+{
+    int panels = ceil_div(a->columns, t.NV * VW);
+    int wanted = ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
+    int blocks = ceil_div(rows, most), shares = clamp(ceil_div(wanted, blocks * others), 1, panels);
+    a->panels = ceil_div(panels, shares);
+    shares = ceil_div(panels, a->panels);
+    if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, ceil_div(rows, t.P));
+    a->block = ceil_div(ceil_div(rows, blocks), t.P) * t.P;
+    global[0] = (size_t)ceil_div(rows, a->block);
+    global[1] = (size_t)shares;
+}
+
+static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, mcl_product_args *a)
+{
+    char prelude[MCL__PRELUDE_BYTES];
+    int taken = mcl__epilogue_plain(&problem->epilogue, 0), classes = a->classes_h * a->classes_w;
+    int rows = a->N * ceil_div(a->TH, a->classes_h) * ceil_div(a->TW, a->classes_w);
+    tile t = choose_tile(a->columns);
+    bool staged = a->KH * a->KW > 1 || a->base_h != 0 || a->base_w != 0;
+    size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    const extent *e = choose_extent(capabilities);
+    divide(a, t, e->rows, rows, classes * a->groups, capabilities, global);
+
+    mcl__lower_kernel(lowering, "product", "product", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
+                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DDEPTH=%d -DSTAGED=%d", t.P, t.NV, VW, e->rows, e->depth, staged);
+    mcl__lower_arg(lowering, mcl__in(0));
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__epilogue_bind(lowering, problem, 0, taken);
+    mcl__lower_arg_blob(lowering, a, sizeof *a);
+    mcl__lower_sizes(lowering, 3, global, local);
+    mcl__lower_epilogue(lowering, problem, taken);
+}
+
+/* How taps of a class follow each other. */
+static void set_taps(mcl_product_args *a)
+{
+    a->every_h = a->classes_h / common_divisor(a->classes_h, abs(a->slope_h));
+    a->every_w = a->classes_w / common_divisor(a->classes_w, abs(a->slope_w));
+    a->shift_w = a->slope_w * a->every_w / a->classes_w;
+    a->joined = a->run == a->pitch && abs(a->shift_w) == 1;
+}
+
+void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_product_args args = {
+        .N = a->N,
+        .SH = a->H,
+        .SW = a->W,
+        .pitch = a->C,
+        .run = a->C / a->groups,
+        .TH = a->OH,
+        .TW = a->OW,
+        .TC = a->K,
+        .columns = a->K / a->groups,
+        .KH = a->KH,
+        .KW = a->KW,
+        .classes_h = 1,
+        .classes_w = 1,
+        .base_h = -a->pad_h,
+        .base_w = -a->pad_w,
+        .slope_h = a->dilation_h,
+        .slope_w = a->dilation_w,
+        .step_h = a->stride_h,
+        .step_w = a->stride_w,
+        .tap_stride = a->C / a->groups * a->K,
+        .depth_stride = a->K,
+        .column_stride = 1,
+        .group_stride = a->K / a->groups,
+        .groups = a->groups,
+    };
+    set_taps(&args);
+    lower_product(lowering, problem, &args);
+}
+
+void mcl__product_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_product_args args = {
+        .N = a->N,
+        .SH = a->OH,
+        .SW = a->OW,
+        .pitch = a->K,
+        .run = a->K / a->groups,
+        .TH = a->H,
+        .TW = a->W,
+        .TC = a->C,
+        .columns = a->C / a->groups,
+        .KH = a->KH,
+        .KW = a->KW,
+        .classes_h = a->stride_h,
+        .classes_w = a->stride_w,
+        .base_h = a->pad_h,
+        .base_w = a->pad_w,
+        .slope_h = -a->dilation_h,
+        .slope_w = -a->dilation_w,
+        .step_h = 1,
+        .step_w = 1,
+        .tap_stride = a->C / a->groups * a->K,
+        .depth_stride = 1,
+        .column_stride = a->K,
+        .group_stride = a->K / a->groups,
+        .groups = a->groups,
+    };
+    set_taps(&args);
+    lower_product(lowering, problem, &args);
+}
