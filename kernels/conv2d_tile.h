@@ -29,6 +29,18 @@ typedef struct mcl_weight_args {
     int chunk, row_blocks, column_blocks;
 } mcl_weight_args;
 
+/* A 3x3 convolution of stride 1 in tiles of the target, or its data gradient (transposed: the weights are rotated by half a
+ * turn, their channels exchanged). Tap (r, s) of target pixel (h, v) is source pixel (h + base_h + r, v + base_w + s). */
+typedef struct mcl_winograd_args {
+    int N, SH, SW, C; /* source */
+    int TH, TW, K;    /* target */
+    int base_h, base_w, transposed;
+    int tiles_h, tiles_w;            /* of a picture */
+    int depth_blocks, column_blocks; /* blocks of C and of K */
+    int columns;                     /* of a block, rounded up to whole register tiles */
+    int group, span;                 /* tiles that are in local memory together, groups of a work-item */
+} mcl_winograd_args;
+
 /* y (N,PH,PW,C) = x (N,H,W,C) at (pad_h, pad_w), zeros around it. */
 typedef struct mcl_border_args { int N, H, W, C, PH, PW, pad_h, pad_w; } mcl_border_args;
 

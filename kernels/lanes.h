@@ -61,6 +61,27 @@ void store_part(VECTOR v, __global float *to, int first, int count)
     COPY_PART
 }
 
+/* v in the lanes' bits of the int `mask`: -1 keeps, 0 clears whatever was there. */
+#define LANES_AND(v, mask) LANES_JOIN(as_float, VW)(LANES_JOIN(as_int, VW)(v) & (mask))
+
+#if VW == 16
+/* Transposes 16 vectors: each pass interleaves row i with row i + 8, which rotates the eight bits of (row, lane) by one. */
+void lanes_transpose(VECTOR row[VW])
+{
+#pragma unroll 1
+    for (int pass = 0; pass < 4; pass++) {
+        VECTOR out[VW];
+#pragma unroll
+        for (int i = 0; i < VW / 2; i++) {
+            out[2 * i].even = row[i].lo, out[2 * i].odd = row[i + VW / 2].lo;
+            out[2 * i + 1].even = row[i].hi, out[2 * i + 1].odd = row[i + VW / 2].hi;
+        }
+#pragma unroll
+        for (int i = 0; i < VW; i++) row[i] = out[i];
+    }
+}
+#endif
+
 #define LOAD_WHOLE(p) VLOAD(0, p)
 #define LOAD_PART(p) load_part(p, part)
 

@@ -278,7 +278,7 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__lower_epilogue(lowering, problem, 0);
 }
 
-/* --- tile and depthwise: by pass */
+/* --- tile, Winograd and depthwise: by pass */
 
 static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
@@ -315,6 +315,14 @@ static int tile_candidates(const mcl__problem *problem, const mcl__capabilities 
     return mcl__conv2d_tile_candidates(problem->op == MCL__OP_conv2d_bwd_data ? conv.C : conv.K, capabilities, list);
 }
 
+static void lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_winograd_fwd, mcl__conv2d_winograd_bwd_data};
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    passes[pass_of(problem)](lowering, problem, &conv);
+}
+
 static void lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
 {
     static void (*const passes[])(mcl__lowering *, const mcl__problem *) = {
@@ -328,6 +336,7 @@ static const mcl__variant variants[] = {
     {"native_gemm", native_gemm_applicable, lower_native_gemm},
     {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
+    {"winograd4", mcl__conv2d_winograd_applicable, lower_winograd},
     {"product", product_applicable, lower_product},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},

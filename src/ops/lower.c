@@ -286,6 +286,11 @@ static void lower_stats(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__lower_part(lowering, &stats, &in, out);
 }
 
+void mcl__lower_algorithm(mcl__lowering *lowering, mcl__algorithm algorithm)
+{
+    lowering->out->algorithm = algorithm;
+}
+
 const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering)
 {
     return lowering->capabilities;

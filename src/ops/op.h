@@ -137,6 +137,9 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device);
 #define MCL__MOST_CANDIDATES 16
 typedef struct mcl__parameters { int value[4]; } mcl__parameters;
 
+/* How a variant comes to the values that its operator defines: the oracle's bounds depend on it. */
+typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD4 } mcl__algorithm;
+
 typedef struct mcl__lowering mcl__lowering; /* collects one node's commands; errors are sticky */
 
 /* Scratch of `bytes`, alive for this node only. Returns its operand. */
@@ -166,12 +169,15 @@ void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t byte
 void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first);
 /* Emits another operator's problem, whose inputs and outputs are operands of this node, with the variant that serves it. */
 void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out);
+/* Says that the result's rounding errors are not those of the plain sum. */
+void mcl__lower_algorithm(mcl__lowering *lowering, mcl__algorithm algorithm);
 const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering);
 const mcl__parameters *mcl__lowering_parameters(const mcl__lowering *lowering); /* one of the variant's candidates */
 
 /* What lowering one problem gave. */
 typedef struct mcl__lowered {
     const struct mcl__variant *variant;
+    mcl__algorithm algorithm;
     mcl__command *command;
     int commands;
     mcl__derived derived[4];

@@ -72,6 +72,7 @@ static mcl_status bind_kernel(mcl_device *device, const memory *m, const mcl__co
         const mcl__command_arg *arg = &command->arg[i];
         if (arg->kind == MCL__COMMAND_OPERAND) args[i] = (mcl__arg){MCL__ARG_VIEW, {.view = view_of(m, arg->operand)}};
         if (arg->kind == MCL__COMMAND_I32) args[i] = (mcl__arg){MCL__ARG_I32, {.i32 = arg->i32}};
+        if (arg->kind == MCL__COMMAND_LOCAL) args[i] = (mcl__arg){MCL__ARG_LOCAL, {.local = (size_t)arg->i32}};
         if (arg->kind == MCL__COMMAND_BLOB) args[i] = (mcl__arg){MCL__ARG_BLOB, {.blob = {arg->blob, arg->blob_bytes}}};
     }
     MCL_TRY(mcl__kernel_get(device, &command->key, &kernel));

@@ -225,6 +225,7 @@ static mcl_status session_open(session *s, mcl_error *error)
     mcl__capabilities capabilities = s->run->pretend ? *s->run->pretend : mcl__capabilities_of(s->device);
     MCL_TRY(mcl__lower(problem, &capabilities, s->run->variant, &s->lowered, error));
     snprintf(s->run->served_by, sizeof s->run->served_by, "%s", s->lowered.variant->name);
+    test->algorithm = s->lowered.algorithm;
     s->run->commands = s->lowered.commands;
     for (int i = 0; i < problem->inputs; i++)
         MCL_TRY(tensor_create(s, &s->in[i], "input", i, test_problem_in_bytes(problem, i), test->in[i], error));
@@ -317,6 +318,7 @@ double test_problem_check(const test_problem *test, void *const *before, int64_t
         if (text) snprintf(text, 256, "oracle: %.200s", error.text);
         return INFINITY;
     }
+    mcl__oracle_expect(oracle, test->algorithm);
     for (int output = 0; output < test->problem.outputs; output++) {
         int64_t index = 0;
         double ratio = mcl__oracle_check(oracle, output, test->out[output], limit, &index);

@@ -10,6 +10,7 @@ typedef struct test_problem {
     mcl__problem problem;
     void *in[MCL__MAX_OPERANDS];
     void *out[MCL__MAX_OUTPUTS]; /* before a run: what outputs hold (see test_problem_updates); after it: the result */
+    mcl__algorithm algorithm;     /* after a run: how the result was computed */
 } test_problem;
 
 /* Building a problem by hand: test_problem_input appends an input; test_problem_infer then fills the outputs. */

@@ -74,6 +74,19 @@ static void report_memory(const char *network, const char *device, const mcl_tra
     ck_assert_uint_lt(s.planned_bytes, s.sum_bytes);
 }
 
+/* OpenCL with the convolutions as plain sums: Winograd's rounding, several times larger, puts an activation of a deep network on
+ * the other side of its kink in nearly every draw. Its own errors are the conformance test's matter. */
+static mcl_device *plain_device(int which)
+{
+    static mcl_device *opencl;
+    mcl_error error = {0};
+    const char *selector = opencl_selector();
+    if (which == NATIVE || !selector) return test_device(which);
+    mcl_device_options options = {.variant = "tile"};
+    if (!opencl) EXPECT(mcl_device_open(selector, &options, &opencl, &error), error);
+    return opencl;
+}
+
 /* The first step from one seed: weights to the bit, the loss, and how far the worst gradient is off. */
 static double compare_first_step(const char *name, const mcl_network *network, mcl_dataset *data, uint64_t seed)
 {
@@ -85,7 +98,7 @@ static double compare_first_step(const char *name, const mcl_network *network, m
     options.seed = seed;
     options.flip = true;
     options.crop = 2;
-    for (int d = 0; d < DEVICES; d++) trainer[d] = trainer_create(test_device(d), network, data, &options);
+    for (int d = 0; d < DEVICES; d++) trainer[d] = trainer_create(plain_device(d), network, data, &options);
     model_state native = state_of(trainer[NATIVE]->model), opencl = state_of(trainer[OPENCL]->model);
     ck_assert_msg(states_equal(&native, &opencl), "initial weights of %s differ", name);
     for (int d = 0; d < DEVICES; d++) {

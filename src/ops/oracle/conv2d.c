@@ -1,5 +1,6 @@
 /* The oracle's convolutions: each element as the sum that defines it. */
 #include "ops/oracle/family.h"
+#include "ops/oracle/winograd.h"
 
 typedef struct geometry { int64_t N, H, W, C, OH, OW, K, channels, filters; /* the last two: of one group */ } geometry;
 
@@ -29,6 +30,7 @@ static mcl__approx forward(const mcl__oracle *oracle, int output, int64_t index)
                                   mcl__oracle_source(oracle, ((y.d[0] * g.H + h) * g.W + w) * g.C + first + c),
                                   mcl__oracle_in(oracle, 1, ((r * p->attrs.conv.KW + s) * g.channels + c) * g.K + k));
         }
+    if (oracle->algorithm != MCL__DIRECT) return mcl__winograd_sum(oracle, index, products.sum);
     return mcl__products_sum(products);
 }
 
@@ -61,6 +63,7 @@ static mcl__approx backward_data(const mcl__oracle *oracle, int output, int64_t 
                 sum += term, magnitude += fabs(term), terms++;
             }
         }
+    if (oracle->algorithm != MCL__DIRECT) return mcl__winograd_sum(oracle, index, sum);
     return mcl__sum(sum, magnitude, terms, 1);
 }
 

@@ -15,6 +15,7 @@ typedef struct mcl__oracle_family {
 struct mcl__oracle {
     mcl__problem problem;
     const mcl__oracle_family *family;
+    mcl__algorithm algorithm; /* whose errors the bound allows */
     const void *in[MCL__MAX_OPERANDS], *initial[MCL__MAX_OUTPUTS];
     const mcl_step *step;   /* the input that is a step block, or NULL */
     const mcl_state *state; /* the input that is a state, or NULL */

@@ -113,6 +113,11 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
     return MCL_OK;
 }
 
+void mcl__oracle_expect(mcl__oracle *oracle, mcl__algorithm algorithm)
+{
+    oracle->algorithm = algorithm;
+}
+
 void mcl__oracle_destroy(mcl__oracle *oracle)
 {
     if (!oracle) return;

@@ -1,0 +1,211 @@
+/* Forward convolution and data gradient of 3x3 kernels of stride 1 by Winograd's minimal filtering (winograd.h), groups = 1.
+ * Made for CPUs: a work-group is one work-item, whose stages hand over through local memory that stays in a core's cache.
+ *                        columns: channels of the target
+ *                 block 0 | block 1 | ...                     global id 0: `span` groups of tiles, id 1: block of columns
+ *   group of   +----------+                                    for each block of the source's channels:
+ *   tiles      | one      |                                      U = G g G^T    [POINTS][panel][DEPTH][WIDTH]
+ *              | work-item|                                      V = B^T d B    [tile][POINTS][DEPTH]
+ *              +----------+                                      M += V U, a register tile of P tiles x NV vectors at a time
+ *                                                              y = A^T M A      M: [tile][POINTS][columns]
+ * A product in the POINTS = (TILE + 2)^2 transformed values of a tile takes the place of 9 TILE^2 products: 4 times fewer
+ * for TILE 4. For each of its tiles, an item transforms DEPTH channels to use them in `columns` channels.
+ * Blocks are equal within one channel; a vector that would pass the end of a block is moved back to end with it, and
+ * does some channels twice. So C >= VW and K >= VW, and no block is smaller: DEPTH is VW, where C is, or at least 2 VW. */
+#include "args.h"
+#include "conv2d_tile.h"
+#include "lanes.h"
+#include "pointwise.h"
+#include "winograd.h"
+
+#ifndef NV
+#define NV 2 /* vectors of a register tile */
+#endif
+#ifndef P
+#define P 13 /* transformed tiles of a register tile */
+#endif
+#ifndef DEPTH
+#define DEPTH 32 /* most channels of the source in a block */
+#endif
+#define WIDTH (NV * VW)
+
+/* The 9 vectors of weights for each of VW channels of the source from c on, and for channels k ... of the target. */
+void winograd_read_weights(__global const float *restrict w, VECTOR patch[9][VW], int c, int k, mcl_winograd_args a)
+{
+#pragma unroll 1
+    for (int tap = 0; tap < 9; tap++) {
+        VECTOR row[VW];
+        if (a.transposed) {
+            __global const float *from = w + ((8 - tap) * a.K + k) * a.C + c;
+#pragma unroll
+            for (int i = 0; i < VW; i++) row[i] = VLOAD(0, from + i * a.C);
+            lanes_transpose(row);
+        } else {
+            __global const float *from = w + (tap * a.C + c) * a.K + k;
+#pragma unroll
+            for (int i = 0; i < VW; i++) row[i] = VLOAD(0, from + i * a.K);
+        }
+#pragma unroll
+        for (int i = 0; i < VW; i++) patch[tap][i] = row[i];
+    }
+}
+
+/* U of channels [c0, c0 + depth) of the source and [k0, k0 + columns) of the target. */
+void winograd_weights(__global const float *restrict w, __local float *restrict u, int c0, int depth, int k0, int columns,
+                      mcl_winograd_args a)
+{
+    const int pitch = a.columns * DEPTH;
+    VECTOR patch[9][VW], half_way[SIDE][3];
+    for (int k = 0; k < a.columns; k += VW)
+        for (int c = 0; c < depth; c += VW) {
+            const int from = min(c, depth - VW);
+            winograd_read_weights(w, patch, c0 + from, k0 + min(k, columns - VW), a);
+            for (int i = 0; i < VW; i++) {
+                __local float *to = u + (k / WIDTH * DEPTH + from + i) * WIDTH + k % WIDTH;
+#pragma unroll 1
+                for (int s = 0; s < 3; s++) {
+                    const VECTOR g[3] = {patch[s][i], patch[3 + s][i], patch[6 + s][i]};
+                    VECTOR out[SIDE];
+                    winograd_weight(g, out);
+#pragma unroll
+                    for (int r = 0; r < SIDE; r++) half_way[r][s] = out[r];
+                }
+#pragma unroll 1
+                for (int r = 0; r < SIDE; r++) {
+                    VECTOR out[SIDE];
+                    winograd_weight(half_way[r], out);
+#pragma unroll
+                    for (int s = 0; s < SIDE; s++) VSTORE(out[s], 0, to + (r * SIDE + s) * pitch);
+                }
+            }
+        }
+}
+
+/* V of tiles [first, first + count), channels [c0, c0 + depth); tiles past the last one are the last one. */
+void winograd_sources(__global const float *restrict x, __local float *restrict v, int first, int count, int c0, int depth,
+                      mcl_winograd_args a)
+{
+    const int tiles = a.tiles_h * a.tiles_w;
+    VECTOR half_way[SIDE][SIDE];
+    for (int t = 0; t < count; t++) {
+        const int tile = min(first + t, a.N * tiles - 1);
+        const int h = tile / a.tiles_w % a.tiles_h * TILE + a.base_h, left = tile % a.tiles_w * TILE + a.base_w;
+        int inside[SIDE], line[SIDE]; /* of the tile's rows */
+        for (int r = 0; r < SIDE; r++) {
+            inside[r] = (uint)(h + r) < (uint)a.SH ? -1 : 0;
+            line[r] = (tile / tiles * a.SH + clamp(h + r, 0, a.SH - 1)) * a.SW * a.C + c0;
+        }
+        for (int c = 0; c < depth; c += VW) {
+            const int from = min(c, depth - VW);
+            __local float *to = v + t * POINTS * DEPTH + from;
+#pragma unroll 1
+            for (int s = 0; s < SIDE; s++) {
+                VECTOR d[SIDE], out[SIDE];
+                const int within = (uint)(left + s) < (uint)a.SW;
+                const int shift = (within ? left + s : 0) * a.C + from;
+#pragma unroll
+                for (int r = 0; r < SIDE; r++)
+                    d[r] = LANES_AND(VLOAD(0, x + line[r] + shift), within ? inside[r] : 0);
+                winograd_source(d, out);
+#pragma unroll
+                for (int r = 0; r < SIDE; r++) half_way[r][s] = out[r];
+            }
+#pragma unroll 1
+            for (int r = 0; r < SIDE; r++) {
+                VECTOR out[SIDE];
+                winograd_source(half_way[r], out);
+#pragma unroll
+                for (int s = 0; s < SIDE; s++) VSTORE(out[s], 0, to + (r * SIDE + s) * DEPTH);
+            }
+        }
+    }
+}
+
+/* M = V U, or M += V U after the first block of channels. */
+void winograd_products(__local const float *restrict u, __local const float *restrict v, __local float *restrict m, int count,
+                       int depth, int columns, int begun, mcl_winograd_args a)
+{
+    for (int q = 0; q < POINTS; q++)
+        for (int k = 0; k < columns; k += WIDTH)
+            for (int t = 0; t < count; t += P) {
+                __local const float *weight = u + q * a.columns * DEPTH + k * DEPTH;
+                __local const float *source = v + (t * POINTS + q) * DEPTH;
+                __local float *target = m + (t * POINTS + q) * a.columns + k;
+                VECTOR sum[P][NV];
+#pragma unroll
+                for (int i = 0; i < P; i++)
+#pragma unroll
+                    for (int j = 0; j < NV; j++)
+                        sum[i][j] = begun ? VLOAD(j, target + i * POINTS * a.columns) : (VECTOR)(0.0f);
+                for (int c = 0; c < depth; c++) {
+                    VECTOR across[NV];
+#pragma unroll
+                    for (int j = 0; j < NV; j++) across[j] = VLOAD(j, weight + c * WIDTH);
+#pragma unroll
+                    for (int i = 0; i < P; i++) {
+                        const VECTOR value = (VECTOR)(source[i * POINTS * DEPTH + c]);
+#pragma unroll
+                        for (int j = 0; j < NV; j++) sum[i][j] = fma(value, across[j], sum[i][j]);
+                    }
+                }
+#pragma unroll
+                for (int i = 0; i < P; i++)
+#pragma unroll
+                    for (int j = 0; j < NV; j++) VSTORE(sum[i][j], j, target + i * POINTS * a.columns);
+            }
+}
+
+/* The results of one tile and one vector of channels. */
+void winograd_targets(__local const float *restrict m, VECTOR result[TILE][TILE], int columns)
+{
+    VECTOR half_way[TILE][SIDE];
+#pragma unroll 1
+    for (int s = 0; s < SIDE; s++) {
+        VECTOR point[SIDE], out[TILE];
+#pragma unroll
+        for (int r = 0; r < SIDE; r++) point[r] = VLOAD(0, m + (r * SIDE + s) * columns);
+        winograd_target(point, out);
+#pragma unroll
+        for (int r = 0; r < TILE; r++) half_way[r][s] = out[r];
+    }
+#pragma unroll 1
+    for (int r = 0; r < TILE; r++) winograd_target(half_way[r], result[r]);
+}
+
+__attribute__((reqd_work_group_size(1, 1, 1)))
+__kernel void conv2d_winograd(__global const float *restrict x, __global const float *restrict w, __global float *restrict y
+                              EPILOGUE_PARAMS, __local float *restrict scratch, mcl_winograd_args a)
+{
+    const int block = (int)get_global_id(1), k0 = block * a.K / a.column_blocks;
+    const int columns = (block + 1) * a.K / a.column_blocks - k0, tiles = a.tiles_h * a.tiles_w;
+    __local float *u = scratch, *v = u + POINTS * DEPTH * a.columns, *m = v + a.group * POINTS * DEPTH;
+    VECTOR result[TILE][TILE];
+
+    for (int s = 0; s < a.span; s++) {
+        const int first = ((int)get_global_id(0) * a.span + s) * a.group, count = min(a.group, a.N * tiles - first);
+        if (count <= 0) return;
+        for (int b = 0; b < a.depth_blocks; b++) {
+            const int c0 = b * a.C / a.depth_blocks, depth = (b + 1) * a.C / a.depth_blocks - c0;
+            if (s == 0 || a.depth_blocks > 1) winograd_weights(w, u, c0, depth, k0, columns, a);
+            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, a);
+            winograd_products(u, v, m, count, depth, columns, b > 0, a);
+        }
+        for (int t = 0; t < count; t++) {
+            const int tile = first + t, h = tile / a.tiles_w % a.tiles_h * TILE, left = tile % a.tiles_w * TILE;
+            const int rows = min(TILE, a.TH - h), line = min(TILE, a.TW - left);
+            const int corner = (tile / tiles * a.TH + h) * a.TW + left;
+            for (int k = 0; k < columns; k += VW) {
+                const int channel = k0 + min(k, columns - VW);
+                winograd_targets(m + t * POINTS * a.columns + k, result, a.columns);
+#pragma unroll 1
+                for (int i = 0; i < rows; i++)
+#pragma unroll 1
+                    for (int j = 0; j < line; j++) {
+                        const int row = corner + i * a.TW + j;
+                        VECTOR value = result[i][j];
+                        EPILOGUE(VECTOR, LOAD_WHOLE, value, row, channel, a.K)
+                        VSTORE(value, 0, y + row * a.K + channel);
+                    }
+            }
+        }
+    }
+}

@@ -1,0 +1,53 @@
+/* The transforms of Winograd's minimal filtering, F(TILE x TILE, 3 x 3), along one axis (Lavin and Gray 2015,
+ * arXiv:1509.09308); both axes one after the other make a two-dimensional transform.
+ *   y = A^T [ (G g G^T) . (B^T d B) ] A         d: SIDE x SIDE source pixels, g: 3 x 3 weights, y: TILE x TILE results
+ * The oracle has the matrices themselves (src/ops/oracle/winograd.c). */
+#ifndef MCL_WINOGRAD_H
+#define MCL_WINOGRAD_H
+#include "lanes.h"
+
+#ifndef TILE
+#define TILE 4 /* 4 or 2 */
+#endif
+#define SIDE (TILE + 2)
+#define POINTS (SIDE * SIDE)
+
+#if TILE == 4
+
+/* B^T d */
+void winograd_source(const VECTOR d[SIDE], VECTOR out[SIDE])
+{
+    const VECTOR even = fma(-4.0f, d[2], d[4]), odd = fma(-4.0f, d[1], d[3]);
+    const VECTOR near = d[4] - d[2], far = d[3] - d[1];
+    out[0] = fma(4.0f, d[0], fma(-5.0f, d[2], d[4]));
+    out[1] = even + odd;
+    out[2] = even - odd;
+    out[3] = fma(2.0f, far, near);
+    out[4] = fma(-2.0f, far, near);
+    out[5] = fma(4.0f, d[1], fma(-5.0f, d[3], d[5]));
+}
+
+/* G g */
+void winograd_weight(const VECTOR g[3], VECTOR out[SIDE])
+{
+    const VECTOR near = (g[0] + g[2]) * (-1.0f / 6), far = fma(4.0f, g[2], g[0]) * (1.0f / 24);
+    out[0] = 0.25f * g[0];
+    out[1] = fma(-1.0f / 6, g[1], near);
+    out[2] = fma(1.0f / 6, g[1], near);
+    out[3] = fma(1.0f / 12, g[1], far);
+    out[4] = fma(-1.0f / 12, g[1], far);
+    out[5] = g[2];
+}
+
+/* A^T m */
+void winograd_target(const VECTOR m[SIDE], VECTOR out[TILE])
+{
+    const VECTOR sum1 = m[1] + m[2], sum2 = m[3] + m[4], difference1 = m[1] - m[2], difference2 = m[3] - m[4];
+    out[0] = m[0] + sum1 + sum2;
+    out[1] = fma(2.0f, difference2, difference1);
+    out[2] = fma(4.0f, sum2, sum1);
+    out[3] = fma(8.0f, difference2, difference1) + m[5];
+}
+
+#endif
+#endif

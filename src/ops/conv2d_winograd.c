@@ -1,0 +1,127 @@
+/* Lowers 3x3 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl, which explains the blocks that are chosen
+ * here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how many cores there are. */
+#include "conv2d_tile.h"
+#include "ops/conv2d.h"
+#include "ops/epilogue.h"
+#include <limits.h>
+
+enum {
+    VW = 16,         /* floats of a vector */
+    P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
+    COLUMNS = 64,    /* most of the target's channels in a block */
+    ITEMS = 32,      /* work-items that share the tiles fairly where a device's threads take several at once */
+    LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
+};
+
+/* TILE, vectors of a register tile, most channels of the source and of the target in a block. */
+typedef struct shape { int tile, NV, depth, columns; } shape;
+
+static int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static int round_up(int a, int to)
+{
+    return ceil_div(a, to) * to;
+}
+
+static uint64_t scratch_bytes(const shape *s, int group)
+{
+    int points = (s->tile + 2) * (s->tile + 2);
+    return (uint64_t)points * (uint64_t)(s->depth * s->columns + group * (s->depth + s->columns)) * sizeof(float);
+}
+
+/* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
+ * transformed weights; else fewer channels, and more tiles for each time that the weights are transformed. */
+static shape choose_shape(int tile, int C, int K)
+{
+    shape s = {.tile = tile, .NV = K < 2 * VW ? 1 : 2};
+    s.depth = C <= VW ? VW : C > 2 * VW && C <= 4 * VW ? 4 * VW : 2 * VW;
+    s.columns = round_up(ceil_div(K, ceil_div(K, COLUMNS)), s.NV * VW);
+    return s;
+}
+
+/* Tiles that are in scratch together: equal groups of a multiple of P, that leave a quarter of `local` to the tensors. */
+static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t local)
+{
+    int most = weights_stay ? 2 * P : 5 * P;
+    while (most > P && scratch_bytes(s, most) > local / 4 * 3) most -= P;
+    return round_up(ceil_div(tiles, ceil_div(tiles, most)), P);
+}
+
+bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    if (capabilities->type != MCL_DEVICE_CPU || problem->op == MCL__OP_conv2d_bwd_weight) return false;
+    if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return false;
+    if (a.groups != 1 || a.C < VW || a.K < VW) return false;
+    bool backward = problem->op == MCL__OP_conv2d_bwd_data;
+    shape s = choose_shape(4, backward ? a.K : a.C, backward ? a.C : a.K);
+    mcl__shape out = problem->out[0];
+    int64_t tiles = (int64_t)out.d[0] * ceil_div(out.d[1], s.tile) * ceil_div(out.d[2], s.tile);
+    return tiles >= LEAST_TILES && scratch_bytes(&s, P) <= capabilities->local_memory;
+}
+
+/* Emits args' sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
+static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_winograd_args *args)
+{
+    shape s = choose_shape(4, args->C, args->K);
+    int taken = mcl__epilogue_plain(&problem->epilogue, 0);
+    args->tiles_h = ceil_div(args->TH, s.tile), args->tiles_w = ceil_div(args->TW, s.tile);
+    args->depth_blocks = ceil_div(args->C, s.depth), args->column_blocks = ceil_div(args->K, COLUMNS);
+    args->columns = s.columns;
+    int tiles = args->N * args->tiles_h * args->tiles_w;
+    bool weights_stay = args->depth_blocks == 1;
+    args->group = choose_group(&s, tiles, weights_stay, mcl__lowering_capabilities(lowering)->local_memory);
+    int groups = ceil_div(tiles, args->group);
+    args->span = weights_stay && groups > ITEMS ? groups / ITEMS : 1;
+
+    char prelude[MCL__PRELUDE_BYTES];
+    size_t global[] = {(size_t)ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
+    mcl__lower_algorithm(lowering, MCL__WINOGRAD4);
+    mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd",
+                      mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DDEPTH=%d",
+                      s.tile, s.NV, P, s.depth);
+    mcl__lower_arg(lowering, mcl__in(0));
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__epilogue_bind(lowering, problem, 0, taken);
+    mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, args->group));
+    mcl__lower_arg_blob(lowering, args, sizeof *args);
+    mcl__lower_sizes(lowering, 2, global, local);
+    mcl__lower_epilogue(lowering, problem, taken);
+}
+
+void mcl__conv2d_winograd_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_winograd_args args = {
+        .N = a->N,
+        .SH = a->H,
+        .SW = a->W,
+        .C = a->C,
+        .TH = a->OH,
+        .TW = a->OW,
+        .K = a->K,
+        .base_h = -a->pad_h,
+        .base_w = -a->pad_w,
+    };
+    lower_sum(lowering, problem, &args);
+}
+
+void mcl__conv2d_winograd_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_winograd_args args = {
+        .N = a->N,
+        .SH = a->OH,
+        .SW = a->OW,
+        .C = a->K,
+        .TH = a->H,
+        .TW = a->W,
+        .K = a->C,
+        .base_h = a->pad_h - 2,
+        .base_w = a->pad_w - 2,
+        .transposed = 1,
+    };
+    lower_sum(lowering, problem, &args);
+}
