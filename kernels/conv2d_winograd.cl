@@ -15,7 +15,7 @@
 #include "conv2d_tile.h"
 #include "lanes.h"
 #include "pointwise.h"
-#include "winograd.h"
+#include "winograd_sources.h"
 
 #ifndef NV
 #define NV 2 /* vectors of a register tile */
@@ -78,46 +78,6 @@ void winograd_weights(__global const float *restrict w, __local float *restrict 
                 }
             }
         }
-}
-
-/* V of tiles [first, first + count), channels [c0, c0 + depth); tiles past the last one are the last one. */
-void winograd_sources(__global const float *restrict x, __local float *restrict v, int first, int count, int c0, int depth,
-                      mcl_winograd_args a)
-{
-    const int tiles = a.tiles_h * a.tiles_w;
-    VECTOR half_way[SIDE][SIDE];
-    for (int t = 0; t < count; t++) {
-        const int tile = min(first + t, a.N * tiles - 1);
-        const int h = tile / a.tiles_w % a.tiles_h * TILE + a.base_h, left = tile % a.tiles_w * TILE + a.base_w;
-        int inside[SIDE], line[SIDE]; /* of the tile's rows */
-        for (int r = 0; r < SIDE; r++) {
-            inside[r] = (uint)(h + r) < (uint)a.SH ? -1 : 0;
-            line[r] = (tile / tiles * a.SH + clamp(h + r, 0, a.SH - 1)) * a.SW * a.C + c0;
-        }
-        for (int c = 0; c < depth; c += VW) {
-            const int from = min(c, depth - VW);
-            __local float *to = v + t * POINTS * DEPTH + from;
-#pragma unroll 1
-            for (int s = 0; s < SIDE; s++) {
-                VECTOR d[SIDE], out[SIDE];
-                const int within = (uint)(left + s) < (uint)a.SW;
-                const int shift = (within ? left + s : 0) * a.C + from;
-#pragma unroll
-                for (int r = 0; r < SIDE; r++)
-                    d[r] = LANES_AND(VLOAD(0, x + line[r] + shift), within ? inside[r] : 0);
-                winograd_source(d, out);
-#pragma unroll
-                for (int r = 0; r < SIDE; r++) half_way[r][s] = out[r];
-            }
-#pragma unroll 1
-            for (int r = 0; r < SIDE; r++) {
-                VECTOR out[SIDE];
-                winograd_source(half_way[r], out);
-#pragma unroll
-                for (int s = 0; s < SIDE; s++) VSTORE(out[s], 0, to + (r * SIDE + s) * DEPTH);
-            }
-        }
-    }
 }
 
 /* M = V U, or M += V U after the first block of channels. */
@@ -186,7 +146,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
         for (int b = 0; b < a.depth_blocks; b++) {
             const int c0 = b * a.C / a.depth_blocks, depth = (b + 1) * a.C / a.depth_blocks - c0;
             if (s == 0 || a.depth_blocks > 1) winograd_weights(w, u, c0, depth, k0, columns, a);
-            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, a);
+            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, POINTS * DEPTH, DEPTH, a);
             winograd_products(u, v, m, count, depth, columns, b > 0, a);
         }
         for (int t = 0; t < count; t++) {

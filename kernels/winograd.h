@@ -1,6 +1,7 @@
 /* The transforms of Winograd's minimal filtering, F(TILE x TILE, 3 x 3), along one axis (Lavin and Gray 2015,
  * arXiv:1509.09308); both axes one after the other make a two-dimensional transform.
  *   y = A^T [ (G g G^T) . (B^T d B) ] A         d: SIDE x SIDE source pixels, g: 3 x 3 weights, y: TILE x TILE results
+ *   dg = G^T [ (A dy A^T) . (B^T d B) ] G       the gradient in g
  * The oracle has the matrices themselves (src/ops/oracle/winograd.c). */
 #ifndef MCL_WINOGRAD_H
 #define MCL_WINOGRAD_H
@@ -47,6 +48,27 @@ void winograd_target(const VECTOR m[SIDE], VECTOR out[TILE])
     out[1] = fma(2.0f, difference2, difference1);
     out[2] = fma(4.0f, sum2, sum1);
     out[3] = fma(8.0f, difference2, difference1) + m[5];
+}
+
+/* A dy */
+void winograd_gradient(const VECTOR d[TILE], VECTOR out[SIDE])
+{
+    const VECTOR even1 = d[0] + d[2], odd1 = d[1] + d[3], even2 = fma(4.0f, d[2], d[0]), odd2 = fma(4.0f, d[3], d[1]);
+    out[0] = d[0];
+    out[1] = even1 + odd1;
+    out[2] = even1 - odd1;
+    out[3] = fma(2.0f, odd2, even2);
+    out[4] = fma(-2.0f, odd2, even2);
+    out[5] = d[3];
+}
+
+/* G^T m */
+void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[3])
+{
+    const VECTOR sum1 = m[1] + m[2], sum2 = m[3] + m[4];
+    out[0] = fma(1.0f / 24, sum2, fma(-1.0f / 6, sum1, 0.25f * m[0]));
+    out[1] = fma(1.0f / 12, m[3] - m[4], (1.0f / 6) * (m[2] - m[1]));
+    out[2] = fma(1.0f / 6, sum2 - sum1, m[5]);
 }
 
 #endif

@@ -318,7 +318,7 @@ static int tile_candidates(const mcl__problem *problem, const mcl__capabilities 
 static void lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)
 {
     static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_winograd_fwd, mcl__conv2d_winograd_bwd_data};
+        mcl__conv2d_winograd_fwd, mcl__conv2d_winograd_bwd_data, mcl__conv2d_winograd_bwd_weight};
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
     passes[pass_of(problem)](lowering, problem, &conv);
 }

@@ -17,6 +17,7 @@ void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elemen
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 void mcl__conv2d_winograd_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 void mcl__conv2d_winograd_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 
 /* conv2d_depthwise.c: one filter a channel. */
 bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);

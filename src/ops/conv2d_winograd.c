@@ -1,11 +1,14 @@
-/* Lowers 3x3 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl, which explains the blocks that are chosen
- * here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how many cores there are. */
+/* Lowers 3x3 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl and conv2d_winograd_weight.cl, which explain
+ * the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how many
+ * cores there are. */
 #include "conv2d_tile.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <limits.h>
 
 enum {
+    TILE = 4,
+    POINTS = 36,
     VW = 16,         /* floats of a vector */
     P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
     COLUMNS = 64,    /* most of the target's channels in a block */
@@ -50,23 +53,10 @@ static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t l
     return round_up(ceil_div(tiles, ceil_div(tiles, most)), P);
 }
 
-bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl_conv2d_args a = mcl__conv2d_args(problem);
-    if (capabilities->type != MCL_DEVICE_CPU || problem->op == MCL__OP_conv2d_bwd_weight) return false;
-    if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return false;
-    if (a.groups != 1 || a.C < VW || a.K < VW) return false;
-    bool backward = problem->op == MCL__OP_conv2d_bwd_data;
-    shape s = choose_shape(4, backward ? a.K : a.C, backward ? a.C : a.K);
-    mcl__shape out = problem->out[0];
-    int64_t tiles = (int64_t)out.d[0] * ceil_div(out.d[1], s.tile) * ceil_div(out.d[2], s.tile);
-    return tiles >= LEAST_TILES && scratch_bytes(&s, P) <= capabilities->local_memory;
-}
-
 /* Emits args' sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
 static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_winograd_args *args)
 {
-    shape s = choose_shape(4, args->C, args->K);
+    shape s = choose_shape(TILE, args->C, args->K);
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
     args->tiles_h = ceil_div(args->TH, s.tile), args->tiles_w = ceil_div(args->TW, s.tile);
     args->depth_blocks = ceil_div(args->C, s.depth), args->column_blocks = ceil_div(args->K, COLUMNS);
@@ -124,4 +114,104 @@ void mcl__conv2d_winograd_bwd_data(mcl__lowering *lowering, const mcl__problem *
         .transposed = 1,
     };
     lower_sum(lowering, problem, &args);
+}
+
+/* --- weight gradient */
+
+enum {
+    ROWS = 8,        /* of a register tile */
+    GROUP = 32,      /* most tiles in scratch together: sums are loaded and stored once for each group */
+    LEAST_GROUP = 8,
+    LEAST_GROUPS = 2 /* of an item: each makes a copy of its part of the result */
+};
+
+static uint64_t weight_scratch_bytes(const mcl_winograd_args *a)
+{
+    int floats = a->rows * a->columns + a->group * (a->rows + a->columns) + 2 * VW;
+    return (uint64_t)POINTS * (uint64_t)floats * sizeof(float);
+}
+
+static int weight_vectors(int K)
+{
+    return K < 2 * VW ? 1 : 2;
+}
+
+/* Equal groups of tiles, as large as `local` allows, in parts; they are as many as keep threads busy where blocks of channels
+ * do not. */
+static void choose_parts(mcl_winograd_args *args, uint64_t local)
+{
+    int tiles = args->N * args->tiles_h * args->tiles_w;
+    args->group = GROUP;
+    while (args->group > LEAST_GROUP && weight_scratch_bytes(args) > local) args->group /= 2;
+    args->group = ceil_div(tiles, ceil_div(tiles, args->group));
+    int groups = ceil_div(tiles, args->group), parts = ITEMS / (args->depth_blocks * args->column_blocks);
+    if (parts > groups / LEAST_GROUPS) parts = groups / LEAST_GROUPS;
+    args->span = ceil_div(groups, parts > 1 ? parts : 1);
+}
+
+static mcl_winograd_args weight_args(const mcl_conv2d_args *a, uint64_t local)
+{
+    mcl_winograd_args args = {
+        .N = a->N,
+        .SH = a->H,
+        .SW = a->W,
+        .C = a->C,
+        .TH = a->OH,
+        .TW = a->OW,
+        .K = a->K,
+        .base_h = -a->pad_h,
+        .base_w = -a->pad_w,
+        .tiles_h = ceil_div(a->OH, TILE),
+        .tiles_w = ceil_div(a->OW, TILE),
+        .depth_blocks = ceil_div(a->C, COLUMNS),
+        .column_blocks = ceil_div(a->K, COLUMNS),
+    };
+    args.rows = round_up(ceil_div(a->C, args.depth_blocks), ROWS);
+    args.columns = round_up(ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
+    choose_parts(&args, local);
+    return args;
+}
+
+void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_winograd_args args = weight_args(a, mcl__lowering_capabilities(lowering)->local_memory);
+    int parts = ceil_div(ceil_div(args.N * args.tiles_h * args.tiles_w, args.group), args.span);
+    int elements = mcl__shape_elements(problem->out[0]);
+    mcl__operand target = mcl__out(0);
+    if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
+    size_t global[] = {(size_t)parts, (size_t)args.depth_blocks * (size_t)args.column_blocks}, local[] = {1, 1};
+    mcl__lower_algorithm(lowering, MCL__WINOGRAD4);
+    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", NULL, "-DTILE=%d -DNV=%d -DP=%d", TILE,
+                      weight_vectors(a->K), ROWS);
+    mcl__lower_arg(lowering, mcl__in(0));
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, target);
+    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args));
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__lower_sizes(lowering, 2, global, local);
+    if (parts > 1) mcl__conv2d_reduce(lowering, target, elements, parts);
+}
+
+/* --- which problems */
+
+static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, uint64_t local)
+{
+    if (op == MCL__OP_conv2d_bwd_weight) {
+        mcl_winograd_args args = weight_args(a, local);
+        return weight_scratch_bytes(&args) <= local;
+    }
+    bool backward = op == MCL__OP_conv2d_bwd_data;
+    shape s = choose_shape(TILE, backward ? a->K : a->C, backward ? a->C : a->K);
+    return scratch_bytes(&s, P) <= local;
+}
+
+bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    if (capabilities->type != MCL_DEVICE_CPU) return false;
+    if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return false;
+    if (a.groups != 1 || a.C < VW || a.K < VW) return false;
+    mcl__shape out = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
+    int64_t tiles = (int64_t)out.d[0] * ceil_div(out.d[1], TILE) * ceil_div(out.d[2], TILE);
+    return tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, capabilities->local_memory);
 }

@@ -86,6 +86,7 @@ static mcl__approx backward_weight(const mcl__oracle *oracle, int output, int64_
                                   mcl__oracle_in(oracle, 1, ((n * g.OH + oh) * g.OW + ow) * g.K + k));
             }
         }
+    if (oracle->algorithm != MCL__DIRECT) return mcl__winograd_weight_sum(oracle, index, products.sum);
     return mcl__products_sum(products);
 }
 

@@ -6,5 +6,7 @@
 
 /* `value` is what conv2d or conv2d_bwd_data define for element `index`; the oracle's algorithm is one of Winograd's. */
 mcl__approx mcl__winograd_sum(const mcl__oracle *oracle, int64_t index, double value);
+/* The same for conv2d_bwd_weight. */
+mcl__approx mcl__winograd_weight_sum(const mcl__oracle *oracle, int64_t index, double value);
 
 #endif
