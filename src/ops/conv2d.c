@@ -284,7 +284,7 @@ static bool product_applicable(const mcl__problem *problem, const mcl__capabilit
 {
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
     int channels = pass_of(problem) == FWD ? conv.K : conv.C;
-    return pass_of(problem) != BWD_WEIGHT && mcl__product_fits(&conv, channels, capabilities);
+    return mcl__product_fits(&conv, channels, capabilities);
 }
 
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
@@ -342,6 +342,17 @@ static const mcl__variant variants[] = {
     {"reference", NULL, lower_reference},
     {0},
 };
+static const mcl__variant weight_variants[] = {
+    {"library", library_applicable, lower_library},
+    {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
+    {"native_gemm", native_gemm_applicable, lower_native_gemm},
+    {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
+     mcl__conv2d_depthwise_takes_stats},
+    {"winograd4", mcl__conv2d_winograd_applicable, lower_winograd},
+    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
+    {"reference", NULL, lower_reference},
+    {0},
+};
 
 const mcl__op mcl__op_conv2d = {
     .name = "conv2d",
@@ -370,5 +381,5 @@ const mcl__op mcl__op_conv2d_bwd_weight = {
     .takes_prologue = true,
     .infer = infer_bwd_weight,
     .flops = flops,
-    .variants = variants,
+    .variants = weight_variants,
 };

@@ -131,7 +131,7 @@ static bool product_applicable(const mcl__problem *problem, const mcl__capabilit
 {
     mcl_conv2d_args conv = as_conv2d(problem);
     int channels = problem->op == MCL__OP_dense ? conv.K : conv.C;
-    return problem->op != MCL__OP_dense_bwd_weight && mcl__product_fits(&conv, channels, capabilities);
+    return mcl__product_fits(&conv, channels, capabilities);
 }
 
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
@@ -190,6 +190,12 @@ static const mcl__variant variants[] = {
     {"reference", NULL, lower_reference},
     {0},
 };
+static const mcl__variant weight_variants[] = {
+    {"library", library_applicable, lower_library},
+    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
+    {"reference", NULL, lower_reference},
+    {0},
+};
 
 const mcl__op mcl__op_dense = {
     .name = "dense",
@@ -218,5 +224,5 @@ const mcl__op mcl__op_dense_bwd_weight = {
     .takes_prologue = true,
     .infer = infer_bwd_weight,
     .flops = flops,
-    .variants = variants,
+    .variants = weight_variants,
 };
