@@ -1,23 +1,15 @@
 /* Batch normalisation over the rows of x (rows, C).
  *
- *   *_part: work-item (j, p) reduces the rows of part p for channel vector j (rows.h); *_merge: one work-item a channel
- *   joins the parts in order. Per channel: batch_norm_finish, batch_norm_track and the references of the reductions.
- *   batch_norm_bwd_data: work-item (j, p) writes channel vector j of its share of the rows; C is a multiple of WIDTH.
- * Statistics never subtract two large sums: a block's mean comes first, then its squared distances from it, and blocks
+ *   *_part: reduces the rows of each part (rows.h); *_merge: one work-item a channel joins the parts in order. Per channel:
+ *   batch_norm_finish, batch_norm_track and the references of the reductions.
+ *   batch_norm_bwd_data: global id 1 has a share of the rows, which it walks as rows.h has it; C is a multiple of WIDTH.
+ * Statistics never subtract two large sums: a tile's mean comes first, then its squared distances from it, and tiles
  * and parts are joined as stats.h has it, where the layout of partial statistics is. */
 #include "rows.h"
 #include "stats.h"
 #include "step.h"
 
 float inverse_deviation(float variance, float eps) { return 1.0f / sqrt(variance + eps); }
-
-mcl_rows_args rows_of(mcl_batch_norm_args args)
-{
-    mcl_rows_args rows;
-    rows.rows = args.rows;
-    rows.C = args.C;
-    return rows;
-}
 
 kernel void batch_norm_stats(global const float *restrict x, global float *restrict mean, global float *restrict variance,
                              mcl_batch_norm_args args)
@@ -43,42 +35,55 @@ kernel void batch_norm_stats(global const float *restrict x, global float *restr
     variance[c] = squares / (float)args.rows;
 }
 
+/* Joins a tile of rows, of one vector of channels, to the statistics at mean and squares, which are of `count` rows so far. */
+__attribute__((always_inline))
+inline void join_tile(global const float *restrict x, int C, int rows, float count, global float *restrict mean,
+                      global float *restrict squares)
+{
+    vec sum = 0.0f, tile_squares = 0.0f;
+#pragma unroll
+    for (int r = 0; r < rows; r++) sum += VLOAD(x + r * C);
+    const vec tile_mean = sum / (float)rows;
+#pragma unroll
+    for (int r = 0; r < rows; r++) {
+        const vec d = VLOAD(x + r * C) - tile_mean;
+        tile_squares += d * d;
+    }
+    vec m = count > 0.0f ? VLOAD(mean) : (vec)0.0f, m2 = count > 0.0f ? VLOAD(squares) : (vec)0.0f;
+    STATS_JOIN(vec, m, m2, count, tile_mean, tile_squares, (float)rows);
+    VSTORE(m, mean);
+    VSTORE(m2, squares);
+}
+
 kernel void batch_norm_stats_part(global const float *restrict x, global float *restrict partial, mcl_batch_norm_args args,
                                   int parts, int rows_each)
 {
-    row_part own;
-    if (!row_part_of(&own, rows_of(args), parts, rows_each)) return;
-    vec mean = 0.0f, squares = 0.0f;
-    float count = 0.0f;
-    for (int block = own.first; block < own.last; block += BLOCK) {
-        const int end = own.last - block < BLOCK ? own.last : block + BLOCK;
-        const float added = (float)(end - block);
-        vec sum = 0.0f, block_squares = 0.0f;
-        for (int r = block; r < end; r++) sum += VLOAD(x + r * args.C + own.channel);
-        const vec block_mean = sum / added;
-        for (int r = block; r < end; r++) {
-            vec d = VLOAD(x + r * args.C + own.channel) - block_mean;
-            block_squares += d * d;
+    const row_part own = row_part_of(args.rows, parts, rows_each);
+    const int part = (int)get_global_id(1), stride = partial_stride(args.C);
+    global float *mean = partial + STATS_MEAN(part, stride), *squares = partial + STATS_M2(part, parts, stride);
+    for (int r = own.first; r < own.last; r += TILE)
+        for (int j = (int)get_global_id(0); j < vectors_of(args.C); j += (int)get_global_size(0)) {
+            global const float *tile = x + r * args.C + channel_of(j, args.C);
+            const float count = (float)(r - own.first);
+            if (own.last - r >= TILE) join_tile(tile, args.C, TILE, count, mean + j * WIDTH, squares + j * WIDTH);
+            else join_tile(tile, args.C, own.last - r, count, mean + j * WIDTH, squares + j * WIDTH);
         }
-        STATS_JOIN(vec, mean, squares, count, block_mean, block_squares, added);
-        count += added;
-    }
-    const int part = (int)get_global_id(1);
-    store_own(mean, partial + STATS_MEAN(part, args.C), own);
-    store_own(squares, partial + STATS_M2(part, parts, args.C), own);
-    if (get_global_id(0) == 0) partial[STATS_COUNT(part, parts, args.C)] = count;
+    if (get_global_id(0) == 0 && part < parts) partial[STATS_COUNT(part, parts, stride)] = (float)(own.last - own.first);
 }
 
+/* Partial statistics of partial_stride(C) channels: C where WIDTH divides it. */
 kernel void batch_norm_stats_merge(global const float *restrict partial, global float *restrict mean,
                                    global float *restrict variance, int C, int parts)
 {
-    const int c = (int)get_global_id(0);
+    const int c = (int)get_global_id(0), stride = partial_stride(C);
     if (c >= C) return;
+    const int slot = partial_slot(c, C);
     float middle = 0.0f, squares = 0.0f, count = 0.0f;
     for (int p = 0; p < parts; p++) {
-        const float added = partial[STATS_COUNT(p, parts, C)];
+        const float added = partial[STATS_COUNT(p, parts, stride)];
         if (added == 0.0f) continue;
-        STATS_JOIN(float, middle, squares, count, partial[STATS_MEAN(p, C) + c], partial[STATS_M2(p, parts, C) + c], added);
+        STATS_JOIN(float, middle, squares, count, partial[STATS_MEAN(p, stride) + slot],
+                   partial[STATS_M2(p, parts, stride) + slot], added);
         count += added;
     }
     mean[c] = middle;
@@ -131,27 +136,38 @@ kernel void batch_norm_bwd_reduce(global const float *restrict x, global const f
     dbeta[c] = total;
 }
 
+/* Adds a tile of rows, of one vector of channels, to the sums of dy * (x - mean) at `apart` and of dy at `plain`. */
+__attribute__((always_inline))
+inline void reduce_tile(global const float *restrict x, global const float *restrict dy, vec mean, int C, int rows, int first_tile,
+                        global float *restrict apart, global float *restrict plain)
+{
+    vec sum = 0.0f, sum_apart = 0.0f;
+#pragma unroll
+    for (int r = 0; r < rows; r++) {
+        const vec d = VLOAD(dy + r * C);
+        sum += d;
+        sum_apart += d * (VLOAD(x + r * C) - mean);
+    }
+    partial_add(sum_apart, apart, first_tile);
+    partial_add(sum, plain, first_tile);
+}
+
 /* partial: sums of dy * (x - mean) (parts, slots), then of dy (parts, slots). */
 kernel void batch_norm_bwd_reduce_part(global const float *restrict x, global const float *restrict dy,
                                        global const float *restrict mean, global float *restrict partial,
                                        mcl_batch_norm_args args, int parts, int rows_each)
 {
-    row_part own;
-    if (!row_part_of(&own, rows_of(args), parts, rows_each)) return;
-    const vec middle = VLOAD(mean + own.channel);
-    vec total = 0.0f, total_apart = 0.0f;
-    for (int block = own.first; block < own.last; block += BLOCK) {
-        vec sum = 0.0f, sum_apart = 0.0f;
-        for (int r = block; r < own.last && r < block + BLOCK; r++) {
-            vec d = VLOAD(dy + r * args.C + own.channel);
-            sum += d;
-            sum_apart += d * (VLOAD(x + r * args.C + own.channel) - middle);
+    const row_part own = row_part_of(args.rows, parts, rows_each);
+    const int stride = partial_stride(args.C);
+    global float *apart = partial + (int)get_global_id(1) * stride, *plain = apart + parts * stride;
+    for (int r = own.first; r < own.last; r += TILE)
+        for (int j = (int)get_global_id(0); j < vectors_of(args.C); j += (int)get_global_size(0)) {
+            const int c = channel_of(j, args.C), tile = r * args.C + c, slot = j * WIDTH;
+            const vec middle = VLOAD(mean + c);
+            if (own.last - r >= TILE)
+                reduce_tile(x + tile, dy + tile, middle, args.C, TILE, r == own.first, apart + slot, plain + slot);
+            else reduce_tile(x + tile, dy + tile, middle, args.C, own.last - r, r == own.first, apart + slot, plain + slot);
         }
-        total += sum;
-        total_apart += sum_apart;
-    }
-    VSTORE(total_apart, partial + own.slot);
-    VSTORE(total, partial + parts * partial_stride(args.C) + own.slot);
 }
 
 kernel void batch_norm_bwd_reduce_merge(global const float *restrict partial, global const float *restrict variance,
@@ -169,16 +185,18 @@ kernel void batch_norm_bwd_data(global const float *x, global const float *dy, g
                                 global const float *variance, global const float *gamma, global const float *dgamma,
                                 global const float *dbeta, global float *dx, mcl_batch_norm_args args)
 {
-    const int c = (int)get_global_id(0) * WIDTH;
     const int each = (args.rows - 1) / (int)get_global_size(1) + 1, part = (int)get_global_id(1);
-    if (c >= args.C || part > (args.rows - 1) / each) return;
+    if (part > (args.rows - 1) / each) return;
     const int first = part * each, last = args.rows - first < each ? args.rows : first + each;
 
-    const vec s = 1.0f / sqrt(VLOAD(variance + c) + args.eps), middle = VLOAD(mean + c);
-    const vec factor = VLOAD(gamma + c) * s, slope = s * VLOAD(dgamma + c) * args.inverse_rows;
-    const vec offset = VLOAD(dbeta + c) * args.inverse_rows;
-    for (int r = first; r < last; r++) {
-        vec apart = VLOAD(x + r * args.C + c) - middle;
-        VSTORE(factor * (VLOAD(dy + r * args.C + c) - offset - apart * slope), dx + r * args.C + c);
-    }
+    for (int tile = first; tile < last; tile += TILE)
+        for (int c = (int)get_global_id(0) * WIDTH; c < args.C; c += (int)get_global_size(0) * WIDTH) {
+            const vec s = 1.0f / sqrt(VLOAD(variance + c) + args.eps), middle = VLOAD(mean + c);
+            const vec factor = VLOAD(gamma + c) * s, slope = s * VLOAD(dgamma + c) * args.inverse_rows;
+            const vec offset = VLOAD(dbeta + c) * args.inverse_rows;
+            for (int r = tile; r < last && r < tile + TILE; r++) {
+                const vec apart = VLOAD(x + r * args.C + c) - middle;
+                VSTORE(factor * (VLOAD(dy + r * args.C + c) - offset - apart * slope), dx + r * args.C + c);
+            }
+        }
 }

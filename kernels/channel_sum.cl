@@ -1,7 +1,7 @@
 /* Sums over rows: x (rows, C) -> s (C).
  *
- *   channel_sum: one work-item a channel. Split: work-item (j, p) of channel_sum_part adds the rows of part p for channel
- *   vector j (rows.h), then channel_sum_finish adds the parts in order, one work-item a channel. */
+ *   channel_sum: one work-item a channel. Split: channel_sum_part adds the rows of each part (rows.h), then
+ *   channel_sum_finish adds the parts in order, one work-item a channel. */
 #include "rows.h"
 
 kernel void channel_sum(global const float *restrict x, global float *restrict s, mcl_rows_args args)
@@ -17,18 +17,27 @@ kernel void channel_sum(global const float *restrict x, global float *restrict s
     s[c] = total;
 }
 
+__attribute__((always_inline))
+inline vec tile_sum(global const float *x, int C, int rows)
+{
+    vec sum = 0.0f;
+#pragma unroll
+    for (int r = 0; r < rows; r++) sum += VLOAD(x + r * C);
+    return sum;
+}
+
 kernel void channel_sum_part(global const float *restrict x, global float *restrict partial, mcl_rows_args args, int parts,
                              int rows_each)
 {
-    row_part own;
-    if (!row_part_of(&own, args, parts, rows_each)) return;
-    vec total = 0.0f;
-    for (int block = own.first; block < own.last; block += BLOCK) {
-        vec sum = 0.0f;
-        for (int r = block; r < own.last && r < block + BLOCK; r++) sum += VLOAD(x + r * args.C + own.channel);
-        total += sum;
-    }
-    VSTORE(total, partial + own.slot);
+    const row_part own = row_part_of(args.rows, parts, rows_each);
+    partial += (int)get_global_id(1) * partial_stride(args.C);
+    for (int r = own.first; r < own.last; r += TILE)
+        for (int j = (int)get_global_id(0); j < vectors_of(args.C); j += (int)get_global_size(0)) {
+            global const float *tile = x + r * args.C + channel_of(j, args.C);
+            const int rows = own.last - r;
+            const vec sum = rows >= TILE ? tile_sum(tile, args.C, TILE) : tile_sum(tile, args.C, rows);
+            partial_add(sum, partial + j * WIDTH, r == own.first);
+        }
 }
 
 kernel void channel_sum_finish(global const float *restrict partial, global float *restrict s, mcl_rows_args args, int parts)

@@ -90,9 +90,9 @@ uint64_t mcl__stats_bytes(int parts, int C)
     return (uint64_t)parts * (2 * (uint64_t)C + 1) * sizeof(float);
 }
 
-static void lower_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C, int first_output)
+/* The merge after its kernel is named. */
+static void merge_arguments(mcl__lowering *lowering, mcl__operand partial, int parts, int C, int first_output)
 {
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, NULL);
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg(lowering, mcl__out(first_output));
     mcl__lower_arg(lowering, mcl__out(first_output + 1));
@@ -103,24 +103,26 @@ static void lower_merge(mcl__lowering *lowering, mcl__operand partial, int parts
 
 void mcl__lower_stats_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C)
 {
-    lower_merge(lowering, partial, parts, C, 1);
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, NULL);
+    merge_arguments(lowering, partial, parts, C, 1);
 }
 
 static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_batch_norm_args args = mcl__batch_norm_args(problem);
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
-    mcl__operand partial = mcl__lower_workspace(lowering, mcl__stats_bytes(split.parts, args.C));
+    mcl__operand partial = mcl__lower_workspace(lowering, mcl__stats_bytes(split.parts, mcl__split_stride(split)));
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_part", NULL, "-DWIDTH=%d", split.width);
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_part", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_arg_i32(lowering, split.parts);
     mcl__lower_arg_i32(lowering, split.rows_each);
-    mcl__spread_grid(lowering, split.vectors, split.parts);
+    mcl__spread_lines(lowering, split.vectors, split.parts);
 
-    lower_merge(lowering, partial, split.parts, args.C, 0);
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    merge_arguments(lowering, partial, split.parts, args.C, 0);
 }
 
 static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *problem)
@@ -129,15 +131,15 @@ static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *prob
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     mcl__operand partial = mcl__lower_workspace(lowering, 2 * mcl__split_bytes(split));
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_part", NULL, "-DWIDTH=%d", split.width);
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_part", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
     for (int i = 0; i < 3; i++) mcl__lower_arg(lowering, mcl__in(i)); /* x, dy, mean */
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_arg_i32(lowering, split.parts);
     mcl__lower_arg_i32(lowering, split.rows_each);
-    mcl__spread_grid(lowering, split.vectors, split.parts);
+    mcl__spread_lines(lowering, split.vectors, split.parts);
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_merge", NULL, "-DWIDTH=%d", split.width);
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_merge", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg(lowering, mcl__in(3));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -152,11 +154,12 @@ static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *prob
 static void lower_data_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_batch_norm_args args = mcl__batch_norm_args(problem);
-    int width = mcl__spread_width_dividing(lowering, args.C), parts = mcl__split_rows(lowering, args.rows, args.C).parts;
+    mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
+    int width = mcl__spread_width_dividing(lowering, args.C), parts = split.parts;
     if (mcl__lowering_capabilities(lowering)->type != MCL_DEVICE_CPU) parts = (args.rows - 1) / ROWS_EACH + 1;
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_data", NULL, "-DWIDTH=%d", width);
+    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_data", NULL, "-DWIDTH=%d -DTILE=%d", width, split.tile);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
-    mcl__spread_grid(lowering, args.C / width, parts);
+    mcl__spread_lines(lowering, args.C / width, parts);
 }
 
 static void lower_data_reference(mcl__lowering *lowering, const mcl__problem *problem)

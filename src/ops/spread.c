@@ -5,8 +5,11 @@
 #define GPU_WIDTH 4
 #define CPU_FLOATS 4096     /* a work-group on a CPU is worth its start from about here */
 #define CPU_GROUPS 32       /* at most as many for each compute unit: enough to balance */
-#define CPU_ROWS 256        /* rows a part: a block of them stays in the second-level cache */
+#define CPU_PART (1 << 15)  /* floats a part of a reduction */
+#define CPU_ROWS 32         /* at least, so that what parts leave is little beside what they read */
+#define CPU_TILE 8
 #define GPU_ROWS 32
+#define GPU_TILE 32
 #define GPU_ITEMS (1 << 17) /* work-items that fill any GPU */
 #define MAX_PARTS 256       /* one work-item adds a channel's parts */
 
@@ -96,22 +99,31 @@ void mcl__spread_pixels(mcl__lowering *lowering, int vectors, int pixels, int li
     mcl__lower_sizes(lowering, 3, global, local);
 }
 
+static int smaller(int a, int b)
+{
+    return a < b ? a : b;
+}
+
 mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C)
 {
-    mcl__row_split split = {.width = mcl__spread_width_within(lowering, C)};
+    bool cpu = on_cpu(lowering);
+    mcl__row_split split = {.width = mcl__spread_width_within(lowering, C), .tile = cpu ? CPU_TILE : GPU_TILE};
     split.vectors = divide_up(C, split.width);
-    int most = on_cpu(lowering) ? MAX_PARTS : at_least_one(GPU_ITEMS / split.vectors);
-    int parts = divide_up(rows, on_cpu(lowering) ? CPU_ROWS : GPU_ROWS);
-    if (parts > most) parts = most;
-    if (parts > MAX_PARTS) parts = MAX_PARTS;
-    split.rows_each = divide_up(rows, parts);
+    int most = cpu ? divide_up((int64_t)rows * C, CPU_PART) : at_least_one(GPU_ITEMS / split.vectors);
+    int parts = smaller(divide_up(rows, cpu ? CPU_ROWS : GPU_ROWS), smaller(most, MAX_PARTS));
+    split.rows_each = divide_up(divide_up(rows, parts), split.tile) * split.tile;
     split.parts = divide_up(rows, split.rows_each);
     return split;
 }
 
+int mcl__split_stride(mcl__row_split split)
+{
+    return split.vectors * split.width;
+}
+
 uint64_t mcl__split_bytes(mcl__row_split split)
 {
-    return (uint64_t)split.parts * (uint64_t)split.vectors * (uint64_t)split.width * sizeof(float);
+    return (uint64_t)split.parts * (uint64_t)mcl__split_stride(split) * sizeof(float);
 }
 
 void mcl__lower_operands(mcl__lowering *lowering, const mcl__problem *problem, const void *args, size_t bytes)

@@ -21,9 +21,10 @@ void mcl__spread_pixels(mcl__lowering *lowering, int vectors, int pixels, int li
 void mcl__spread_grid(mcl__lowering *lowering, int columns, int rows);
 
 /* A (rows, C) tensor split for a reduction over its rows (rows.h). */
-typedef struct mcl__row_split { int width, vectors, parts, rows_each; } mcl__row_split;
+typedef struct mcl__row_split { int width, tile, vectors, parts, rows_each; } mcl__row_split;
 mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C);
 uint64_t mcl__split_bytes(mcl__row_split split); /* of one value a channel and part */
+int mcl__split_stride(mcl__row_split split);     /* floats of one value a channel: C, rounded up to vectors */
 
 /* The arguments of most kernels: the problem's inputs, its outputs, and a struct. */
 void mcl__lower_operands(mcl__lowering *lowering, const mcl__problem *problem, const void *args, size_t bytes);

@@ -127,7 +127,8 @@ static void bench_global_pools(void)
 
 static void bench_sums(void)
 {
-    static const mcl__shape rows[] = {{4, {0, 32, 32, 64}}, {4, {0, 32, 32, 24}}, {4, {0, 28, 28, 32}}, {2, {0, 512}}, {2, {0, 10}}};
+    static const mcl__shape rows[] = {{4, {0, 32, 32, 64}}, {4, {0, 32, 32, 144}}, {4, {0, 32, 32, 24}}, {4, {0, 8, 8, 256}},
+                                      {4, {0, 28, 28, 32}}, {2, {0, 512}},         {2, {0, 10}}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         mcl__shape x = rows[i];
         mcl__problem problem = {.op = MCL__OP_channel_sum};
@@ -136,6 +137,23 @@ static void bench_sums(void)
         input(&problem, x);
         bench(&problem, mcl__shape_text(x, what));
     }
+}
+
+static void bench_norms(void)
+{
+    static const struct { int size, C; } rows[] = {{32, 24}, {32, 64}, {32, 96}, {32, 144}, {16, 128}, {8, 256}};
+    static const struct { mcl__op_kind op; int tensors, vectors; } passes[] = {
+        {MCL__OP_batch_norm_stats, 1, 0}, {MCL__OP_batch_norm_bwd_reduce, 2, 2}, {MCL__OP_batch_norm_bwd_data, 2, 5}};
+    for (int pass = 0; pass < 3; pass++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            mcl__problem problem = {.op = passes[pass].op, .attrs.norm.eps = 1e-5f};
+            char what[64];
+            for (int k = 0; k < passes[pass].tensors; k++)
+                input(&problem, (mcl__shape){4, {batch, rows[i].size, rows[i].size, rows[i].C}});
+            for (int k = 0; k < passes[pass].vectors; k++) input(&problem, (mcl__shape){1, {rows[i].C}});
+            snprintf(what, sizeof what, "%dx%dx%d", rows[i].size, rows[i].size, rows[i].C);
+            bench(&problem, what);
+        }
 }
 
 static void bench_updates(void)
@@ -173,6 +191,7 @@ int main(int argc, char **argv)
     bench_pools();
     bench_global_pools();
     bench_sums();
+    bench_norms();
     bench_updates();
     mcl_device_close(device);
     return 0;
