@@ -128,14 +128,15 @@ static bool chosen(const bench *b, const settings *s, const mcl__variant *varian
     return !b->pass->as_gpu || s->variant || (variant->applicable && index % 3 == 0);
 }
 
-/* A variant's other parameters: one candidate a problem in turn, so that all are checked and none costs a pass of its own. */
+/* A variant's other parameters: one candidate a problem in turn, so that all are checked and none costs a pass of its own. Problems
+ * without codes are enough: parameters are about tiles, and each with other codes is a program to compile. */
 static double run_candidate(const bench *b, const mcl__variant *variant, const conformance_case *given, const test_run *like, int turn,
                             totals *all)
 {
     mcl__parameters list[MCL__MOST_CANDIDATES];
     int count = variant->candidates ? variant->candidates(&given->problem, &b->capabilities, list) : 0;
     char name[64];
-    if (count < 2) return 0;
+    if (count < 2 || given->problem.epilogue.count > 0 || given->problem.prologue.count > 0) return 0;
     snprintf(name, sizeof name, "%s:%d", variant->name, 1 + turn % (count - 1));
     test_run run = *like;
     run.variant = name;
