@@ -19,7 +19,7 @@
 #define KERNELS_FOLDER "kernels"
 #endif
 
-enum { MISSING = 77, SMALL = 2500, TERMS = 20000000, ALL = 50000 };
+enum { MISSING = 77, SMALL = 3000, TERMS = 20000000, ALL = 50000 };
 
 typedef struct settings {
     const char *device, *op, *variant;
