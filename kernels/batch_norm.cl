@@ -37,8 +37,8 @@ kernel void batch_norm_stats(global const float *restrict x, global float *restr
 
 /* Joins a tile of rows, of one vector of channels, to the statistics at mean and squares, which are of `count` rows so far. */
 __attribute__((always_inline))
-inline void join_tile(global const float *restrict x, int C, int rows, float count, global float *restrict mean,
-                      global float *restrict squares)
+inline void join_tile(global const float *x, int C, int rows, float count, global float *mean,
+                      global float *squares)
 {
     vec sum = 0.0f, tile_squares = 0.0f;
 #pragma unroll
@@ -138,8 +138,8 @@ kernel void batch_norm_bwd_reduce(global const float *restrict x, global const f
 
 /* Adds a tile of rows, of one vector of channels, to the sums of dy * (x - mean) at `apart` and of dy at `plain`. */
 __attribute__((always_inline))
-inline void reduce_tile(global const float *restrict x, global const float *restrict dy, vec mean, int C, int rows, int first_tile,
-                        global float *restrict apart, global float *restrict plain)
+inline void reduce_tile(global const float *x, global const float *dy, vec mean, int C, int rows, int first_tile,
+                        global float *apart, global float *plain)
 {
     vec sum = 0.0f, sum_apart = 0.0f;
 #pragma unroll

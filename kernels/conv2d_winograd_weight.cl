@@ -8,7 +8,7 @@
  *         +--------+                                   dw = G^T M G
  * A part, that is an item's groups of tiles, has its own copy of dw; conv2d_reduce in conv2d_forms.cl adds them in order.
  * Blocks are equal within one channel and no smaller than VW; a vector that would pass the end of a block is moved back to end
- * with it, and does some channels twice. What register tiles make of rows and columns past a block's end is not read. */
+ * with it, and does some channels twice. Register tiles may pass a block's end, where V and U are 0. */
 #include "args.h"
 #include "lanes.h"
 #include "winograd_sources.h"
@@ -59,6 +59,14 @@ void winograd_gradients(__global const float *restrict dy, __local float *restri
             }
         }
     }
+}
+
+/* 0 in channels [used, channels) of all points and tiles, which nothing else writes. */
+void winograd_clear_rest(__local float *values, int used, int channels, int pitch, int tiles)
+{
+    for (int q = 0; q < POINTS; q++)
+        for (int t = 0; t < tiles; t++)
+            for (int c = used; c < channels; c++) values[q * pitch + t * channels + c] = 0.0f;
 }
 
 /* M = V^T U, or M += V^T U after the first group. */
@@ -132,6 +140,8 @@ __kernel void conv2d_winograd_weight(__global const float *restrict x, __global 
     const int v_pitch = a.group * a.rows + VW, u_pitch = a.group * a.columns + VW;
     __local float *m = scratch, *v = m + POINTS * a.rows * a.columns, *u = v + POINTS * v_pitch;
 
+    winograd_clear_rest(v, rows, a.rows, v_pitch, a.group);
+    winograd_clear_rest(u, columns, a.columns, u_pitch, a.group);
     for (int s = 0; s < a.span; s++) {
         const int first = (part * a.span + s) * a.group, count = min(a.group, a.N * a.tiles_h * a.tiles_w - first);
         if (count <= 0) break;

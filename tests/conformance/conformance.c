@@ -32,14 +32,17 @@ typedef struct pass {
     const char *name;     /* printed */
     const char *selector; /* NULL: the first CPU of an OpenCL platform, else its first device */
     const char *gemm;
-    bool as_gpu; /* lower as for a GPU: what GPUs get is checked where there is none */
+    enum { AS_ITSELF, AS_GPU, AS_CPU } as; /* lower as for another type: what that gets is checked where there is none */
 } pass;
 
 static const pass passes[] = {
-    {"opencl", NULL, NULL, false},
-    {"opencl as gpu", NULL, "clblast", true},
-    {"native", "native", NULL, false},
+    {"opencl", NULL, NULL, AS_ITSELF},
+    {"opencl as gpu", NULL, "clblast", AS_GPU},
+    {"opencl as cpu", NULL, NULL, AS_CPU},
+    {"native", "native", NULL, AS_ITSELF},
 };
+
+enum { LOCAL_OF_GPUS = 32768 }; /* bytes that every GPU has */
 
 typedef struct totals { int problems, failures, variants; } totals;
 
@@ -122,10 +125,12 @@ static bool applies(const mcl__variant *variant, const mcl__problem *problem, co
 }
 
 /* What GPUs are lowered differently for takes fewer problems: each costs a compilation or two. The reference is the
- * same. */
-static bool chosen(const bench *b, const settings *s, const mcl__variant *variant, int index)
+ * same. As a CPU, only what did not apply to the device as it is. */
+static bool chosen(const bench *b, const settings *s, const mcl__variant *variant, const mcl__problem *problem, int index)
 {
-    return !b->pass->as_gpu || s->variant || (variant->applicable && index % 3 == 0);
+    mcl__capabilities own = mcl__capabilities_of(b->device);
+    if (b->pass->as == AS_GPU) return s->variant || (variant->applicable && index % 3 == 0);
+    return b->pass->as == AS_ITSELF || !applies(variant, problem, &own);
 }
 
 /* A variant's other parameters: one candidate a problem in turn, so that all are checked and none costs a pass of its own. Problems
@@ -153,7 +158,7 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
     bool fails = false;
     for (int i = 0; i < cases.count && !fails; i++) {
         const mcl__problem *problem = &cases.at[i].problem;
-        if (!chosen(b, s, variant, i) || !applies(variant, problem, &b->capabilities)) continue;
+        if (!chosen(b, s, variant, problem, i) || !applies(variant, problem, &b->capabilities)) continue;
         test_run run = {.variant = variant->name, .pretend = &b->capabilities, .twice = true, .bare = s->bare,
                         .saw_kernel = conformance_kernels_saw, .context = b->kernels};
         int failures = all->failures;
@@ -284,14 +289,20 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
     bench b = {.pass = p, .kernels = kernels};
     /* No binaries of ours: what is checked comes from the source. */
     mcl_device_options options = {.gemm = p->gemm, .no_cache = true};
-    if (s->small && p->as_gpu) options.gemm = "own"; /* CLBlast takes an interpreter minutes */
+    if (s->small && p->as == AS_GPU) options.gemm = "own"; /* CLBlast takes an interpreter minutes */
     if (!choose_device(s, p, selector)) return false;
     if (mcl_device_open(selector, &options, &b.device, &error) != MCL_OK) {
         printf("SKIP  %s: %s\n", p->name, error.text);
         return false;
     }
     b.capabilities = mcl__capabilities_of(b.device);
-    if (p->as_gpu) b.capabilities.type = MCL_DEVICE_GPU;
+    if (p->as == AS_CPU && b.capabilities.type == MCL_DEVICE_CPU) {
+        mcl_device_close(b.device);
+        return true;
+    }
+    if (p->as == AS_CPU) b.capabilities.type = MCL_DEVICE_CPU;
+    if (p->as == AS_GPU) b.capabilities.type = MCL_DEVICE_GPU;
+    if (p->as == AS_GPU && b.capabilities.local_memory > LOCAL_OF_GPUS) b.capabilities.local_memory = LOCAL_OF_GPUS;
     printf("%s: %s\n", p->name, mcl_device_get_info(b.device)->name);
     for (int kind = 0; kind < MCL__OP_COUNT; kind++) {
         const mcl__op *op = mcl__op_get((mcl__op_kind)kind);

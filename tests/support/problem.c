@@ -313,12 +313,14 @@ double test_problem_check(const test_problem *test, void *const *before, int64_t
     mcl_error error = {0};
     double worst = 0;
     if (text) text[0] = 0;
-    if (mcl__oracle_create(&test->problem, (const void *const *)test->in, (const void *const *)before, &oracle,
-                           &error) != MCL_OK) {
+    mcl_status status =
+        mcl__oracle_create(&test->problem, (const void *const *)test->in, (const void *const *)before, &oracle, &error);
+    if (status == MCL_OK) status = mcl__oracle_expect(oracle, test->algorithm, &error);
+    if (status != MCL_OK) {
         if (text) snprintf(text, 256, "oracle: %.200s", error.text);
+        mcl__oracle_destroy(oracle);
         return INFINITY;
     }
-    mcl__oracle_expect(oracle, test->algorithm);
     for (int output = 0; output < test->problem.outputs; output++) {
         int64_t index = 0;
         double ratio = mcl__oracle_check(oracle, output, test->out[output], limit, &index);

@@ -1,6 +1,7 @@
-/* The oracle's map, prologues and epilogues: activations, their derivatives, dropout and the other codes, and Philox from the paper's definition
- * (Salmon et al. 2011, section 3.3). */
+/* The oracle's map, prologues and epilogues: activations, their derivatives, dropout and the other codes, and Philox from
+ * the paper's definition (Salmon et al. 2011, section 3.3). */
 #include "ops/oracle/family.h"
+#include <stdlib.h>
 
 /* 32 x 32 -> 64 bits; round keys are the key plus multiples of the Weyl constants. */
 static void philox4x32(uint32_t counter[4], const uint32_t key[2])
@@ -97,7 +98,7 @@ static mcl__approx dropout(const mcl__oracle *oracle, const mcl_epilogue_code *c
     return word < code->threshold ? mcl__multiply(v, mcl__exact((double)code->alpha)) : mcl__exact(0);
 }
 
-mcl__approx mcl__oracle_source(const mcl__oracle *oracle, int64_t index)
+static mcl__approx behind_prologue(const mcl__oracle *oracle, int64_t index)
 {
     const mcl__problem *problem = &oracle->problem;
     mcl__approx v = mcl__exact(mcl__oracle_in(oracle, 0, index));
@@ -112,6 +113,15 @@ mcl__approx mcl__oracle_source(const mcl__oracle *oracle, int64_t index)
         v = mcl__add(v, mcl__exact(mcl__oracle_in(oracle, next++, channel)));
     }
     return v;
+}
+
+mcl__approx *mcl__oracle_sources(const mcl__oracle *oracle)
+{
+    int64_t count = 1;
+    for (int i = 0; i < oracle->problem.in[0].rank; i++) count *= oracle->problem.in[0].d[i];
+    mcl__approx *sources = malloc((size_t)count * sizeof *sources);
+    for (int64_t i = 0; sources && i < count; i++) sources[i] = behind_prologue(oracle, i);
+    return sources;
 }
 
 /* SCALE_SHIFT is the only code of a prologue that takes tensors: two. */

@@ -19,6 +19,8 @@ struct mcl__oracle {
     const void *in[MCL__MAX_OPERANDS], *initial[MCL__MAX_OUTPUTS];
     const mcl_step *step;   /* the input that is a step block, or NULL */
     const mcl_state *state; /* the input that is a state, or NULL */
+    struct mcl__winograd *winograd; /* of an algorithm that needs it: see winograd.h */
+    mcl__approx *sources;            /* in[0] behind the prologue; NULL where there is none */
     double *prepared;
     double *result_stats; /* of a problem that ends in STATS: see batch_norm.c */
 };
@@ -37,8 +39,13 @@ typedef struct mcl__position { int64_t d[4]; } mcl__position;
 mcl__position mcl__oracle_position(mcl__shape shape, int64_t index);
 int64_t mcl__oracle_index(mcl__shape shape, mcl__position position);
 
-/* Element index of in[0] behind the prologue. */
-mcl__approx mcl__oracle_source(const mcl__oracle *oracle, int64_t index);
+/* in[0] behind the prologue, allocated; NULL: no memory. */
+mcl__approx *mcl__oracle_sources(const mcl__oracle *oracle);
+/* One element of it. */
+static inline mcl__approx mcl__oracle_source(const mcl__oracle *oracle, int64_t index)
+{
+    return oracle->sources ? oracle->sources[index] : mcl__exact(mcl__oracle_in(oracle, 0, index));
+}
 /* A sum of products, of which the first factors may carry errors. */
 typedef struct mcl__products { double sum, magnitude, carried, terms; } mcl__products;
 static inline void mcl__products_add(mcl__products *products, mcl__approx x, double w)

@@ -1,6 +1,7 @@
 /* The oracle's one table, and the check of a computed tensor against it. */
 #include "ops/oracle/oracle.h"
 #include "ops/oracle/family.h"
+#include "ops/oracle/winograd.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +105,10 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
             return mcl__fail(error, MCL_ERROR_MEMORY, "the oracle's statistics");
         }
     }
+    if (problem->prologue.count > 0 && !(made->sources = mcl__oracle_sources(made))) {
+        mcl__oracle_destroy(made);
+        return mcl__fail(error, MCL_ERROR_MEMORY, "the oracle's sources");
+    }
     mcl_status status = family->prepare ? family->prepare(made, error) : MCL_OK;
     if (status != MCL_OK) {
         mcl__oracle_destroy(made);
@@ -113,16 +118,23 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
     return MCL_OK;
 }
 
-void mcl__oracle_expect(mcl__oracle *oracle, mcl__algorithm algorithm)
+mcl_status mcl__oracle_expect(mcl__oracle *oracle, mcl__algorithm algorithm, mcl_error *error)
 {
     oracle->algorithm = algorithm;
+    mcl__winograd_free(oracle->winograd);
+    oracle->winograd = NULL;
+    if (algorithm == MCL__DIRECT) return MCL_OK;
+    oracle->winograd = mcl__winograd_prepare(oracle);
+    return oracle->winograd ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "the oracle's transforms");
 }
 
 void mcl__oracle_destroy(mcl__oracle *oracle)
 {
     if (!oracle) return;
+    mcl__winograd_free(oracle->winograd);
     free(oracle->prepared);
     free(oracle->result_stats);
+    free(oracle->sources);
     free(oracle);
 }
 

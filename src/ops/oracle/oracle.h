@@ -15,7 +15,7 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
  * number of terms and their magnitudes (sum of |terms| * c * eps), never a round number. */
 double mcl__oracle_value(const mcl__oracle *oracle, int output, int64_t index, double *bound);
 /* From now on bounds are those of a variant that computes by `algorithm`; until then, of the plain sum. */
-void mcl__oracle_expect(mcl__oracle *oracle, mcl__algorithm algorithm);
+mcl_status mcl__oracle_expect(mcl__oracle *oracle, mcl__algorithm algorithm, mcl_error *error);
 void mcl__oracle_destroy(mcl__oracle *oracle);
 
 /* Checks a computed output: all elements when there are at most `limit`, else all edges and `limit` drawn ones. Returns the

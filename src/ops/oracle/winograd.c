@@ -4,6 +4,7 @@
  * Numerical Algorithms, section 3.1. Matrices: Lavin and Gray 2015, arXiv:1509.09308.) */
 #include "ops/oracle/winograd.h"
 #include "ops/oracle/family.h"
+#include <stdlib.h>
 
 enum { MOST = 6 }; /* points along an axis */
 
@@ -39,9 +40,9 @@ static const scheme schemes[] = {
                         .weight_gradient = 4},
 };
 
-/* out (rows x columns) = |left| m |right|^T for m (inner x inner), left and right being the first `inner` columns of a
- * matrix with `width` columns. */
-static void transform(const double *matrix, int width, int rows, int inner, double m[MOST][MOST], double out[MOST][MOST])
+/* out (rows x rows, packed) = |left| m |left|^T for m (inner x inner), left being the first `inner` columns of a matrix with
+ * `width` columns. */
+static void transform(const double *matrix, int width, int rows, int inner, double m[MOST][MOST], double *out)
 {
     double half_way[MOST][MOST] = {{0}};
     for (int x = 0; x < rows; x++)
@@ -49,8 +50,9 @@ static void transform(const double *matrix, int width, int rows, int inner, doub
             for (int i = 0; i < inner; i++) half_way[x][j] += fabs(matrix[x * width + i]) * m[i][j];
     for (int x = 0; x < rows; x++)
         for (int y = 0; y < rows; y++) {
-            out[x][y] = 0;
-            for (int j = 0; j < inner; j++) out[x][y] += half_way[x][j] * fabs(matrix[y * width + j]);
+            double sum = 0;
+            for (int j = 0; j < inner; j++) sum += half_way[x][j] * fabs(matrix[y * width + j]);
+            out[x * rows + y] = sum;
         }
 }
 
@@ -74,15 +76,112 @@ static void read_tile(const mcl__oracle *oracle, int input, int64_t n, int64_t r
         }
 }
 
-/* The part of result (i, j) that one tile has whose other factor is transformed already; `last`, of `width` columns, is the
- * transpose of the last transform. */
-static double part_of(const scheme *s, const double *last, int width, double d[MOST][MOST], double factor[MOST][MOST], int64_t i,
-                      int64_t j)
+/* What all elements share: the transforms of absolute values, a tile's source by channel and what multiplies it (the weights'
+ * transform, or a tile of dy), `points` each; and the source's errors where it comes through a prologue. */
+struct mcl__winograd {
+    int points, tiles_h, tiles_w, tiles, channels, columns;
+    double *source, *errors; /* tile, channel */
+    double *factor;          /* column, channel; of the weight gradient: tile, column */
+};
+
+static void transform_source(const mcl__oracle *oracle, const scheme *s, const mcl__winograd *w, int top, int left)
 {
-    double source[MOST][MOST], sum = 0;
-    transform(&s->B[0][0], MOST, s->side, s->side, d, source);
+    for (int tile = 0; tile < w->tiles; tile++) {
+        int64_t n = tile / (w->tiles_h * w->tiles_w);
+        int64_t row = tile / w->tiles_w % w->tiles_h * s->tile + top, column = tile % w->tiles_w * s->tile + left;
+        for (int c = 0; c < w->channels; c++) {
+            double values[MOST][MOST], errors[MOST][MOST];
+            int64_t at = ((int64_t)tile * w->channels + c) * w->points;
+            read_tile(oracle, 0, n, row, column, c, s->side, values, errors);
+            transform(&s->B[0][0], MOST, s->side, s->side, values, w->source + at);
+            if (w->errors) transform(&s->B[0][0], MOST, s->side, s->side, errors, w->errors + at);
+        }
+    }
+}
+
+static void transform_weights(const mcl__oracle *oracle, const scheme *s, const mcl__winograd *w)
+{
+    const mcl__problem *p = &oracle->problem;
+    bool backward = p->op == MCL__OP_conv2d_bwd_data;
+    for (int column = 0; column < w->columns; column++)
+        for (int c = 0; c < w->channels; c++) {
+            double g[MOST][MOST];
+            for (int a = 0; a < 3; a++)
+                for (int b = 0; b < 3; b++) {
+                    mcl__position at = {{backward ? 2 - a : a, backward ? 2 - b : b, backward ? column : c, backward ? c : column}};
+                    g[a][b] = fabs(mcl__oracle_in(oracle, 1, mcl__oracle_index(p->in[1], at)));
+                }
+            transform(&s->G[0][0], 3, s->side, 3, g, w->factor + ((int64_t)column * w->channels + c) * w->points);
+        }
+}
+
+static void transform_gradient(const mcl__oracle *oracle, const scheme *s, const mcl__winograd *w)
+{
+    for (int tile = 0; tile < w->tiles; tile++) {
+        int64_t n = tile / (w->tiles_h * w->tiles_w);
+        int64_t row = tile / w->tiles_w % w->tiles_h * s->tile, column = tile % w->tiles_w * s->tile;
+        for (int k = 0; k < w->columns; k++) {
+            double g[MOST][MOST], exact[MOST][MOST];
+            read_tile(oracle, 1, n, row, column, k, s->tile, g, exact);
+            transform(&s->A[0][0], 4, s->side, s->tile, g, w->factor + ((int64_t)tile * w->columns + k) * w->points);
+        }
+    }
+}
+
+mcl__winograd *mcl__winograd_prepare(const mcl__oracle *oracle)
+{
+    const mcl__problem *p = &oracle->problem;
+    const scheme *s = &schemes[oracle->algorithm];
+    bool weight = p->op == MCL__OP_conv2d_bwd_weight;
+    mcl__shape tiled = weight ? p->in[1] : p->out[0];
+    mcl__winograd *w = calloc(1, sizeof *w);
+    if (!w) return NULL;
+    w->points = s->side * s->side;
+    w->tiles_h = (tiled.d[1] + s->tile - 1) / s->tile;
+    w->tiles_w = (tiled.d[2] + s->tile - 1) / s->tile;
+    w->tiles = tiled.d[0] * w->tiles_h * w->tiles_w;
+    w->channels = p->in[0].d[3];
+    w->columns = tiled.d[3];
+    size_t sources = (size_t)w->tiles * (size_t)w->channels * (size_t)w->points;
+    size_t factors = (size_t)(weight ? w->tiles : w->channels) * (size_t)w->columns * (size_t)w->points;
+    w->source = malloc(sources * sizeof(double));
+    w->factor = malloc(factors * sizeof(double));
+    w->errors = p->prologue.count > 0 ? malloc(sources * sizeof(double)) : NULL;
+    if (!w->source || !w->factor || (p->prologue.count > 0 && !w->errors)) {
+        mcl__winograd_free(w);
+        return NULL;
+    }
+    int sign = p->op == MCL__OP_conv2d_bwd_data ? 1 : -1, border = sign > 0 ? 2 : 0;
+    transform_source(oracle, s, w, sign * p->attrs.conv.pad_h - border, sign * p->attrs.conv.pad_w - border);
+    if (weight) transform_gradient(oracle, s, w);
+    else transform_weights(oracle, s, w);
+    return w;
+}
+
+void mcl__winograd_free(mcl__winograd *w)
+{
+    if (!w) return;
+    free(w->source);
+    free(w->errors);
+    free(w->factor);
+    free(w);
+}
+
+/* A run of transformed tiles or channels: the first one, and the distance between two, in points' doubles. */
+typedef struct run { const double *first; int64_t step; } run;
+
+/* The sum over `terms` products of sources and factors, by point, through the last transform to result (i, j); `last`, of `width`
+ * columns, is its transpose. */
+static double sum_of(const scheme *s, const double *last, int width, run source, run factor, int64_t terms, int64_t i, int64_t j)
+{
+    double sums[MOST * MOST] = {0}, sum = 0;
+    int points = s->side * s->side;
+    for (int64_t term = 0; term < terms; term++) {
+        const double *x = source.first + term * source.step * points, *y = factor.first + term * factor.step * points;
+        for (int point = 0; point < points; point++) sums[point] += x[point] * y[point];
+    }
     for (int a = 0; a < s->side; a++)
-        for (int b = 0; b < s->side; b++) sum += fabs(last[a * width + i] * last[b * width + j]) * source[a][b] * factor[a][b];
+        for (int b = 0; b < s->side; b++) sum += fabs(last[a * width + i] * last[b * width + j]) * sums[a * s->side + b];
     return sum;
 }
 
@@ -102,48 +201,29 @@ static double last_column(const double *matrix, int width, int rows)
 
 mcl__approx mcl__winograd_sum(const mcl__oracle *oracle, int64_t index, double value)
 {
-    const mcl__problem *p = &oracle->problem;
+    const mcl__winograd *w = oracle->winograd;
     const scheme *s = &schemes[oracle->algorithm];
-    bool backward = p->op == MCL__OP_conv2d_bwd_data;
-    mcl__position y = mcl__oracle_position(p->out[0], index);
+    mcl__position y = mcl__oracle_position(oracle->problem.out[0], index);
     int64_t i = y.d[1] % s->tile, j = y.d[2] % s->tile;
-    int64_t row = y.d[1] - i + (backward ? p->attrs.conv.pad_h - 2 : -p->attrs.conv.pad_h);
-    int64_t column = y.d[2] - j + (backward ? p->attrs.conv.pad_w - 2 : -p->attrs.conv.pad_w);
-    double magnitude = 0, carried = 0;
-    int channels = p->in[0].d[3];
-    for (int c = 0; c < channels; c++) {
-        double d[MOST][MOST], errors[MOST][MOST], g[MOST][MOST], weight[MOST][MOST];
-        read_tile(oracle, 0, y.d[0], row, column, c, s->side, d, errors);
-        for (int a = 0; a < 3; a++)
-            for (int b = 0; b < 3; b++) {
-                mcl__position at = {{backward ? 2 - a : a, backward ? 2 - b : b, backward ? y.d[3] : c, backward ? c : y.d[3]}};
-                g[a][b] = fabs(mcl__oracle_in(oracle, 1, mcl__oracle_index(p->in[1], at)));
-            }
-        transform(&s->G[0][0], 3, s->side, 3, g, weight);
-        magnitude += part_of(s, &s->A[0][0], 4, d, weight, i, j);
-        if (p->prologue.count > 0) carried += part_of(s, &s->A[0][0], 4, errors, weight, i, j);
-    }
+    int64_t tile = (y.d[0] * w->tiles_h + y.d[1] / s->tile) * w->tiles_w + y.d[2] / s->tile;
+    int64_t source = tile * w->channels * w->points;
+    run factor = {w->factor + y.d[3] * w->channels * w->points, 1};
+    double magnitude = sum_of(s, &s->A[0][0], 4, (run){w->source + source, 1}, factor, w->channels, i, j);
+    double carried = w->errors ? sum_of(s, &s->A[0][0], 4, (run){w->errors + source, 1}, factor, w->channels, i, j) : 0;
     double lost = last_column(&s->A[0][0], 4, s->side);
-    return bounded(value, magnitude, carried, channels, 2 * (s->source + s->weight + s->target), lost);
+    return bounded(value, magnitude, carried, w->channels, 2 * (s->source + s->weight + s->target), lost);
 }
 
 mcl__approx mcl__winograd_weight_sum(const mcl__oracle *oracle, int64_t index, double value)
 {
-    const mcl__problem *p = &oracle->problem;
+    const mcl__winograd *w = oracle->winograd;
     const scheme *s = &schemes[oracle->algorithm];
-    mcl__position w = mcl__oracle_position(p->out[0], index); /* r, s, c, k */
-    mcl__shape dy = p->in[1];
-    double magnitude = 0, carried = 0, tiles = 0;
-    for (int64_t n = 0; n < dy.d[0]; n++)
-        for (int64_t row = 0; row < dy.d[1]; row += s->tile)
-            for (int64_t column = 0; column < dy.d[2]; column += s->tile, tiles++) {
-                double d[MOST][MOST], errors[MOST][MOST], g[MOST][MOST], exact[MOST][MOST], gradient[MOST][MOST];
-                read_tile(oracle, 0, n, row - p->attrs.conv.pad_h, column - p->attrs.conv.pad_w, w.d[2], s->side, d, errors);
-                read_tile(oracle, 1, n, row, column, w.d[3], s->tile, g, exact);
-                transform(&s->A[0][0], 4, s->side, s->tile, g, gradient);
-                magnitude += part_of(s, &s->G[0][0], 3, d, gradient, w.d[0], w.d[1]);
-                if (p->prologue.count > 0) carried += part_of(s, &s->G[0][0], 3, errors, gradient, w.d[0], w.d[1]);
-            }
+    mcl__position at = mcl__oracle_position(oracle->problem.out[0], index); /* r, s, c, k */
+    int64_t source = at.d[2] * w->points;
+    run factor = {w->factor + at.d[3] * w->points, w->columns};
+    double magnitude = sum_of(s, &s->G[0][0], 3, (run){w->source + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]);
+    double carried =
+        w->errors ? sum_of(s, &s->G[0][0], 3, (run){w->errors + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]) : 0;
     double lost = last_column(&s->G[0][0], 3, s->side);
-    return bounded(value, magnitude, carried, tiles, 2 * (s->source + s->gradient + s->weight_gradient), lost);
+    return bounded(value, magnitude, carried, w->tiles, 2 * (s->source + s->gradient + s->weight_gradient), lost);
 }
