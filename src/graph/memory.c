@@ -244,7 +244,6 @@ mcl_status mcl__zero_buffer(mcl_device *device, mcl_buffer *buffer, mcl_error *e
     mcl__view view = {buffer, 0, mcl__buffer_bytes(buffer)};
     mcl_status status = mcl__launch_fill(device, "zero", view, 0, &fill);
     if (status == MCL_OK) status = mcl__launch_run(device, fill);
-    if (status == MCL_OK) status = mcl_device_finish(device);
     mcl__launch_destroy(device, fill);
     return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "%s", mcl_device_error(device)->text);
 }
