@@ -55,10 +55,11 @@ static mcl__cl_program *find_program(mcl__cl_device *device, const mcl__kernel_k
     return NULL;
 }
 
+/* Without warnings: PoCL counts them on stderr, in the middle of what users read. */
 static char *build_options(mcl__cl_device *device, const char *constants)
 {
     char *options = NULL;
-    int length = asprintf(&options, "-cl-std=CL1.2%s%s%s",
+    int length = asprintf(&options, "-cl-std=CL1.2 -w%s%s%s",
                           device->precise_division ? " -cl-fp32-correctly-rounded-divide-sqrt" : "",
                           *constants ? " " : "", constants);
     return length < 0 ? NULL : options;
