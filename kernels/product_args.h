@@ -21,4 +21,14 @@ typedef struct mcl_product_args {
     int groups, block, panels;   /* an item: rows (a multiple of the tile's), panels of columns */
 } mcl_product_args;
 
+/* The weight gradient: dw[row][column] = sum over target pixels of a[pixel][row] * dy[pixel][column], where a row is a tap and
+ * source channel of a group, a the source that the forward product gathers. */
+typedef struct mcl_product_block_args {
+    int rows, columns, row_blocks, column_blocks; /* an item: a block of dw, rows x columns, ... */
+    int chunk, depth;                             /* ... and a chunk of pixels, in parts of `depth` */
+    int swapped;                                  /* rows are multiplied as vectors, columns one value at a time */
+    int source_pitch, gradient_pitch, sum_rows;   /* of a staged pixel; rows of the sums, or, swapped, columns */
+    int direct;                                   /* a pixel's rows and columns are read as they lie in x and dy */
+} mcl_product_block_args;
+
 #endif

@@ -283,14 +283,15 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
 static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    int channels = pass_of(problem) == FWD ? conv.K : conv.C;
-    return mcl__product_fits(&conv, channels, capabilities);
+    int pass = pass_of(problem);
+    if (pass == BWD_WEIGHT) return mcl__product_weight_fits(&conv, capabilities);
+    return mcl__product_fits(&conv, pass == FWD ? conv.K : conv.C, capabilities);
 }
 
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {mcl__product_fwd,
-                                                                                                     mcl__product_bwd_data};
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__product_fwd, mcl__product_bwd_data, mcl__product_bwd_weight};
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
     passes[pass_of(problem)](lowering, problem, &conv);
 }
@@ -342,17 +343,6 @@ static const mcl__variant variants[] = {
     {"reference", NULL, lower_reference},
     {0},
 };
-static const mcl__variant weight_variants[] = {
-    {"library", library_applicable, lower_library},
-    {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
-    {"native_gemm", native_gemm_applicable, lower_native_gemm},
-    {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
-     mcl__conv2d_depthwise_takes_stats},
-    {"winograd4", mcl__conv2d_winograd_applicable, lower_winograd},
-    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
-    {"reference", NULL, lower_reference},
-    {0},
-};
 
 const mcl__op mcl__op_conv2d = {
     .name = "conv2d",
@@ -381,5 +371,5 @@ const mcl__op mcl__op_conv2d_bwd_weight = {
     .takes_prologue = true,
     .infer = infer_bwd_weight,
     .flops = flops,
-    .variants = weight_variants,
+    .variants = variants,
 };

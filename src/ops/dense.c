@@ -130,15 +130,16 @@ static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
 static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args conv = as_conv2d(problem);
-    int channels = problem->op == MCL__OP_dense ? conv.K : conv.C;
-    return mcl__product_fits(&conv, channels, capabilities);
+    if (problem->op == MCL__OP_dense_bwd_weight) return mcl__product_weight_fits(&conv, capabilities);
+    return mcl__product_fits(&conv, problem->op == MCL__OP_dense ? conv.K : conv.C, capabilities);
 }
 
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
 {
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__product_fwd, mcl__product_bwd_data, mcl__product_bwd_weight};
     mcl_conv2d_args conv = as_conv2d(problem);
-    if (problem->op == MCL__OP_dense) mcl__product_fwd(lowering, problem, &conv);
-    else mcl__product_bwd_data(lowering, problem, &conv);
+    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
 }
 
 static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
@@ -149,17 +150,10 @@ static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities
 
 static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
 {
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_tile_fwd, mcl__conv2d_tile_bwd_data, mcl__conv2d_tile_bwd_weight};
     mcl_conv2d_args conv = as_conv2d(problem);
-    switch (problem->op) {
-    case MCL__OP_dense_bwd_data:
-        mcl__conv2d_tile_bwd_data(lowering, problem, &conv);
-        break;
-    case MCL__OP_dense_bwd_weight:
-        mcl__conv2d_tile_bwd_weight(lowering, problem, &conv);
-        break;
-    default:
-        mcl__conv2d_tile_fwd(lowering, problem, &conv);
-    }
+    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
 }
 
 static int tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
@@ -186,12 +180,6 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 static const mcl__variant variants[] = {
     {"library", library_applicable, lower_library},
     {"product", product_applicable, lower_product},
-    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
-    {"reference", NULL, lower_reference},
-    {0},
-};
-static const mcl__variant weight_variants[] = {
-    {"library", library_applicable, lower_library},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},
@@ -224,5 +212,5 @@ const mcl__op mcl__op_dense_bwd_weight = {
     .takes_prologue = true,
     .infer = infer_bwd_weight,
     .flops = flops,
-    .variants = weight_variants,
+    .variants = variants,
 };

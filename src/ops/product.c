@@ -1,16 +1,11 @@
 /* Lowers dense layers and convolutions to kernels/product.cl: one launch that reads everything as it is. */
 #include "ops/product.h"
 #include "ops/epilogue.h"
-#include "product_args.h"
 #include <stdlib.h>
 
 enum { VW = 16, ITEMS_A_UNIT = 8 };
 
-/* P rows x NV vectors: P * NV + NV + 1 values live in registers, of which there are 32. */
-typedef struct tile {
-    int P, NV;
-} tile;
-static const tile tiles[] = {{24, 1}, {12, 2}, {8, 3}};
+const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}};
 
 /* Rows and depth of what an item stages, by what local memory holds; a tile's P divides the rows. */
 typedef struct extent {
@@ -34,12 +29,12 @@ static int common_divisor(int a, int b)
 }
 
 /* The tile that wastes the fewest columns; of equals, the second. */
-static tile choose_tile(int columns)
+static mcl__product_tile choose_tile(int columns)
 {
-    tile best = tiles[1];
-    for (size_t i = 0; i < sizeof tiles / sizeof *tiles; i++) {
-        int width = tiles[i].NV * VW, least = best.NV * VW;
-        if (ceil_div(columns, width) * width < ceil_div(columns, least) * least) best = tiles[i];
+    mcl__product_tile best = mcl__product_tiles[1];
+    for (int i = 0; i < MCL__PRODUCT_TILES; i++) {
+        int width = mcl__product_tiles[i].NV * VW, least = best.NV * VW;
+        if (ceil_div(columns, width) * width < ceil_div(columns, least) * least) best = mcl__product_tiles[i];
     }
     return best;
 }
@@ -65,7 +60,7 @@ bool mcl__product_fits(const mcl_conv2d_args *a, int channels, const mcl__capabi
 
 /* An item's share: the most rows, since weights are staged anew for each block of them, and all columns, since then rows
  * are read from memory once; less of both where there would be too few items for the device. */
-static void divide(mcl_product_args *a, tile t, int most, int rows, int others, const mcl__capabilities *capabilities,
+static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, const mcl__capabilities *capabilities,
                    size_t global[2])
 {
     int panels = ceil_div(a->columns, t.NV * VW);
@@ -84,7 +79,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0), classes = a->classes_h * a->classes_w;
     int rows = a->N * ceil_div(a->TH, a->classes_h) * ceil_div(a->TW, a->classes_w);
-    tile t = choose_tile(a->columns);
+    mcl__product_tile t = choose_tile(a->columns);
     bool staged = a->KH * a->KW > 1 || a->base_h != 0 || a->base_w != 0;
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
@@ -111,7 +106,7 @@ static void set_taps(mcl_product_args *a)
     a->joined = a->run == a->pitch && abs(a->shift_w) == 1;
 }
 
-void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+mcl_product_args mcl__product_fwd_args(const mcl_conv2d_args *a)
 {
     mcl_product_args args = {
         .N = a->N,
@@ -140,6 +135,12 @@ void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, cons
         .groups = a->groups,
     };
     set_taps(&args);
+    return args;
+}
+
+void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_product_args args = mcl__product_fwd_args(a);
     lower_product(lowering, problem, &args);
 }
 
