@@ -71,5 +71,51 @@ void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[3])
     out[2] = fma(1.0f / 6, sum2 - sum1, m[5]);
 }
 
+#else
+
+/* B^T d */
+void winograd_source(const VECTOR d[SIDE], VECTOR out[SIDE])
+{
+    out[0] = d[0] - d[2];
+    out[1] = d[1] + d[2];
+    out[2] = d[2] - d[1];
+    out[3] = d[1] - d[3];
+}
+
+/* G g */
+void winograd_weight(const VECTOR g[3], VECTOR out[SIDE])
+{
+    const VECTOR half_sum = 0.5f * (g[0] + g[2]);
+    out[0] = g[0];
+    out[1] = fma(0.5f, g[1], half_sum);
+    out[2] = fma(-0.5f, g[1], half_sum);
+    out[3] = g[2];
+}
+
+/* A^T m */
+void winograd_target(const VECTOR m[SIDE], VECTOR out[TILE])
+{
+    out[0] = m[0] + m[1] + m[2];
+    out[1] = m[1] - m[2] - m[3];
+}
+
+/* A dy */
+void winograd_gradient(const VECTOR d[TILE], VECTOR out[SIDE])
+{
+    out[0] = d[0];
+    out[1] = d[0] + d[1];
+    out[2] = d[0] - d[1];
+    out[3] = -d[1];
+}
+
+/* G^T m */
+void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[3])
+{
+    const VECTOR sum = m[1] + m[2];
+    out[0] = fma(0.5f, sum, m[0]);
+    out[1] = 0.5f * (m[1] - m[2]);
+    out[2] = fma(0.5f, sum, m[3]);
+}
+
 #endif
 #endif

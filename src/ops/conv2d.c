@@ -337,7 +337,7 @@ static const mcl__variant variants[] = {
     {"native_gemm", native_gemm_applicable, lower_native_gemm},
     {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
-    {"winograd4", mcl__conv2d_winograd_applicable, lower_winograd},
+    {"winograd", mcl__conv2d_winograd_applicable, lower_winograd, .candidates = mcl__conv2d_winograd_candidates},
     {"product", product_applicable, lower_product},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},

@@ -7,8 +7,6 @@
 #include <limits.h>
 
 enum {
-    TILE = 4,
-    POINTS = 36,
     VW = 16,         /* floats of a vector */
     P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
     COLUMNS = 64,    /* most of the target's channels in a block */
@@ -29,10 +27,15 @@ static int round_up(int a, int to)
     return ceil_div(a, to) * to;
 }
 
+/* Values of a transformed tile. */
+static int points_of(int tile)
+{
+    return (tile + 2) * (tile + 2);
+}
+
 static uint64_t scratch_bytes(const shape *s, int group)
 {
-    int points = (s->tile + 2) * (s->tile + 2);
-    return (uint64_t)points * (uint64_t)(s->depth * s->columns + group * (s->depth + s->columns)) * sizeof(float);
+    return (uint64_t)points_of(s->tile) * (uint64_t)(s->depth * s->columns + group * (s->depth + s->columns)) * sizeof(float);
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
@@ -53,10 +56,21 @@ static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t l
     return round_up(ceil_div(tiles, ceil_div(tiles, most)), P);
 }
 
+/* The chosen one of the candidates. */
+static int tile_of(const mcl__lowering *lowering)
+{
+    return mcl__lowering_parameters(lowering)->value[0];
+}
+
+static mcl__algorithm algorithm_of(int tile)
+{
+    return tile == 4 ? MCL__WINOGRAD4 : MCL__WINOGRAD2;
+}
+
 /* Emits args' sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
 static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_winograd_args *args)
 {
-    shape s = choose_shape(TILE, args->C, args->K);
+    shape s = choose_shape(tile_of(lowering), args->C, args->K);
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
     args->tiles_h = ceil_div(args->TH, s.tile), args->tiles_w = ceil_div(args->TW, s.tile);
     args->depth_blocks = ceil_div(args->C, s.depth), args->column_blocks = ceil_div(args->K, COLUMNS);
@@ -69,7 +83,7 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
 
     char prelude[MCL__PRELUDE_BYTES];
     size_t global[] = {(size_t)ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
-    mcl__lower_algorithm(lowering, MCL__WINOGRAD4);
+    mcl__lower_algorithm(lowering, algorithm_of(s.tile));
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd",
                       mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DDEPTH=%d",
                       s.tile, s.NV, P, s.depth);
@@ -125,10 +139,10 @@ enum {
     LEAST_GROUPS = 2 /* of an item: each makes a copy of its part of the result */
 };
 
-static uint64_t weight_scratch_bytes(const mcl_winograd_args *a)
+static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int tile)
 {
     int floats = a->rows * a->columns + a->group * (a->rows + a->columns) + 2 * VW;
-    return (uint64_t)POINTS * (uint64_t)floats * sizeof(float);
+    return (uint64_t)points_of(tile) * (uint64_t)floats * sizeof(float);
 }
 
 static int weight_vectors(int K)
@@ -138,18 +152,18 @@ static int weight_vectors(int K)
 
 /* Equal groups of tiles, as large as `local` allows, in parts; they are as many as keep threads busy where blocks of channels
  * do not. */
-static void choose_parts(mcl_winograd_args *args, uint64_t local)
+static void choose_parts(mcl_winograd_args *args, int tile, uint64_t local)
 {
     int tiles = args->N * args->tiles_h * args->tiles_w;
     args->group = GROUP;
-    while (args->group > LEAST_GROUP && weight_scratch_bytes(args) > local) args->group /= 2;
+    while (args->group > LEAST_GROUP && weight_scratch_bytes(args, tile) > local) args->group /= 2;
     args->group = ceil_div(tiles, ceil_div(tiles, args->group));
     int groups = ceil_div(tiles, args->group), parts = ITEMS / (args->depth_blocks * args->column_blocks);
     if (parts > groups / LEAST_GROUPS) parts = groups / LEAST_GROUPS;
     args->span = ceil_div(groups, parts > 1 ? parts : 1);
 }
 
-static mcl_winograd_args weight_args(const mcl_conv2d_args *a, uint64_t local)
+static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_t local)
 {
     mcl_winograd_args args = {
         .N = a->N,
@@ -161,32 +175,33 @@ static mcl_winograd_args weight_args(const mcl_conv2d_args *a, uint64_t local)
         .K = a->K,
         .base_h = -a->pad_h,
         .base_w = -a->pad_w,
-        .tiles_h = ceil_div(a->OH, TILE),
-        .tiles_w = ceil_div(a->OW, TILE),
+        .tiles_h = ceil_div(a->OH, tile),
+        .tiles_w = ceil_div(a->OW, tile),
         .depth_blocks = ceil_div(a->C, COLUMNS),
         .column_blocks = ceil_div(a->K, COLUMNS),
     };
     args.rows = round_up(ceil_div(a->C, args.depth_blocks), ROWS);
     args.columns = round_up(ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
-    choose_parts(&args, local);
+    choose_parts(&args, tile, local);
     return args;
 }
 
 void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_winograd_args args = weight_args(a, mcl__lowering_capabilities(lowering)->local_memory);
+    int tile = tile_of(lowering);
+    mcl_winograd_args args = weight_args(a, tile, mcl__lowering_capabilities(lowering)->local_memory);
     int parts = ceil_div(ceil_div(args.N * args.tiles_h * args.tiles_w, args.group), args.span);
     int elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
     size_t global[] = {(size_t)parts, (size_t)args.depth_blocks * (size_t)args.column_blocks}, local[] = {1, 1};
-    mcl__lower_algorithm(lowering, MCL__WINOGRAD4);
-    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", NULL, "-DTILE=%d -DNV=%d -DP=%d", TILE,
+    mcl__lower_algorithm(lowering, algorithm_of(tile));
+    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", NULL, "-DTILE=%d -DNV=%d -DP=%d", tile,
                       weight_vectors(a->K), ROWS);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
-    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args));
+    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, tile));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 2, global, local);
     if (parts > 1) mcl__conv2d_reduce(lowering, target, elements, parts);
@@ -194,24 +209,42 @@ void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem
 
 /* --- which problems */
 
-static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, uint64_t local)
+static int64_t tiles_of(mcl__shape tiled, int tile)
+{
+    return (int64_t)tiled.d[0] * ceil_div(tiled.d[1], tile) * ceil_div(tiled.d[2], tile);
+}
+
+static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, uint64_t local)
 {
     if (op == MCL__OP_conv2d_bwd_weight) {
-        mcl_winograd_args args = weight_args(a, local);
-        return weight_scratch_bytes(&args) <= local;
+        mcl_winograd_args args = weight_args(a, tile, local);
+        return weight_scratch_bytes(&args, tile) <= local;
     }
     bool backward = op == MCL__OP_conv2d_bwd_data;
-    shape s = choose_shape(TILE, backward ? a->K : a->C, backward ? a->C : a->K);
+    shape s = choose_shape(tile, backward ? a->K : a->C, backward ? a->C : a->K);
     return scratch_bytes(&s, P) <= local;
+}
+
+/* Sizes of tiles, the one with fewest products first: pictures of few pixels fill no large tiles. */
+int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    if (capabilities->type != MCL_DEVICE_CPU) return 0;
+    if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return 0;
+    if (a.groups != 1 || a.C < VW || a.K < VW) return 0;
+    mcl__shape tiled = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
+    bool small_first = tiles_of(tiled, 2) * points_of(2) < tiles_of(tiled, 4) * points_of(4);
+    int order[] = {small_first ? 2 : 4, small_first ? 4 : 2}, count = 0;
+    for (int i = 0; i < 2; i++) {
+        int64_t tiles = tiles_of(tiled, order[i]);
+        if (tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, order[i], capabilities->local_memory))
+            list[count++].value[0] = order[i];
+    }
+    return count;
 }
 
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    mcl_conv2d_args a = mcl__conv2d_args(problem);
-    if (capabilities->type != MCL_DEVICE_CPU) return false;
-    if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return false;
-    if (a.groups != 1 || a.C < VW || a.K < VW) return false;
-    mcl__shape out = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
-    int64_t tiles = (int64_t)out.d[0] * ceil_div(out.d[1], TILE) * ceil_div(out.d[2], TILE);
-    return tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, capabilities->local_memory);
+    mcl__parameters list[MCL__MOST_CANDIDATES];
+    return mcl__conv2d_winograd_candidates(problem, capabilities, list) > 0;
 }

@@ -138,7 +138,7 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device);
 typedef struct mcl__parameters { int value[4]; } mcl__parameters;
 
 /* How a variant comes to the values that its operator defines: the oracle's bounds depend on it. */
-typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD4 } mcl__algorithm;
+typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD4, MCL__WINOGRAD2 } mcl__algorithm;
 
 typedef struct mcl__lowering mcl__lowering; /* collects one node's commands; errors are sticky */
 

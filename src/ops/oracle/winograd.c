@@ -38,6 +38,16 @@ static const scheme schemes[] = {
                         .target = 3,
                         .gradient = 2,
                         .weight_gradient = 4},
+    [MCL__WINOGRAD2] = {.tile = 2,
+                        .side = 4,
+                        .A = {{1, 0}, {1, 1}, {1, -1}, {0, -1}},
+                        .G = {{1, 0, 0}, {1. / 2, 1. / 2, 1. / 2}, {1. / 2, -1. / 2, 1. / 2}, {0, 0, 1}},
+                        .B = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}},
+                        .source = 1,
+                        .weight = 2,
+                        .target = 2,
+                        .gradient = 1,
+                        .weight_gradient = 2},
 };
 
 /* out (rows x rows, packed) = |left| m |left|^T for m (inner x inner), left being the first `inner` columns of a matrix with
@@ -191,11 +201,11 @@ static mcl__approx bounded(double value, double magnitude, double carried, doubl
     return (mcl__approx){value, carried + magnitude * (terms + roundings) * MCL__UNIT + terms * lost * lost * MCL__TINY};
 }
 
-/* The sum of the absolute values in the last of a matrix' columns, which has the largest of A and of G. */
-static double last_column(const double *matrix, int width, int rows)
+/* The sum of the absolute values in a matrix' last column, which has the largest of A and of G. */
+static double column_sum(const double *matrix, int width, int rows, int column)
 {
     double sum = 0;
-    for (int x = 0; x < rows; x++) sum += fabs(matrix[x * width + width - 1]);
+    for (int x = 0; x < rows; x++) sum += fabs(matrix[x * width + column]);
     return sum;
 }
 
@@ -210,7 +220,7 @@ mcl__approx mcl__winograd_sum(const mcl__oracle *oracle, int64_t index, double v
     run factor = {w->factor + y.d[3] * w->channels * w->points, 1};
     double magnitude = sum_of(s, &s->A[0][0], 4, (run){w->source + source, 1}, factor, w->channels, i, j);
     double carried = w->errors ? sum_of(s, &s->A[0][0], 4, (run){w->errors + source, 1}, factor, w->channels, i, j) : 0;
-    double lost = last_column(&s->A[0][0], 4, s->side);
+    double lost = column_sum(&s->A[0][0], 4, s->side, s->tile - 1);
     return bounded(value, magnitude, carried, w->channels, 2 * (s->source + s->weight + s->target), lost);
 }
 
@@ -224,6 +234,6 @@ mcl__approx mcl__winograd_weight_sum(const mcl__oracle *oracle, int64_t index, d
     double magnitude = sum_of(s, &s->G[0][0], 3, (run){w->source + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]);
     double carried =
         w->errors ? sum_of(s, &s->G[0][0], 3, (run){w->errors + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]) : 0;
-    double lost = last_column(&s->G[0][0], 3, s->side);
+    double lost = column_sum(&s->G[0][0], 3, s->side, 2);
     return bounded(value, magnitude, carried, w->tiles, 2 * (s->source + s->gradient + s->weight_gradient), lost);
 }
