@@ -56,6 +56,7 @@ typedef struct mcl_batch_norm_args {
     float eps, momentum;
     float inverse_rows; /* 1 / rows */
     float unbias;       /* rows / (rows - 1), or 1 when rows is 1 */
+    float low, high;    /* backward: dy counts where low < x * scale + shift < high; NaN: everywhere */
 } mcl_batch_norm_args;
 
 /* Windows of KH x KW on x (N,H,W,C) -> y (N,OH,OW,C). */

@@ -11,6 +11,13 @@
 
 float inverse_deviation(float variance, float eps) { return 1.0f / sqrt(variance + eps); }
 
+/* dy where the activation behind x * scale + shift is not flat, else 0. Where that is NaN, dy stays. */
+vec counted(vec dy, vec x, vec scale, vec shift, mcl_batch_norm_args args)
+{
+    const vec z = x * scale + shift;
+    return (z <= (vec)args.low) | (z >= (vec)args.high) ? (vec)0.0f : dy;
+}
+
 kernel void batch_norm_stats(global const float *restrict x, global float *restrict mean, global float *restrict variance,
                              mcl_batch_norm_args args)
 {
@@ -114,9 +121,10 @@ kernel void batch_norm_track(global const float *mean, global const float *varia
     pending_variance[c] = (1.0f - args.momentum) * old_variance + args.momentum * (variance[c] * args.unbias);
 }
 
-/* dbeta = sum of dy, dgamma = sum of dy * (x - mean) / sqrt(variance + eps) */
+/* dbeta = sum of dy, dgamma = sum of dy * (x - mean) / sqrt(variance + eps), where dy counts. The reference: WIDTH is 1. */
 kernel void batch_norm_bwd_reduce(global const float *restrict x, global const float *restrict dy,
                                   global const float *restrict mean, global const float *restrict variance,
+                                  global const float *restrict scale, global const float *restrict shift,
                                   global float *restrict dgamma, global float *restrict dbeta, mcl_batch_norm_args args)
 {
     const int c = (int)get_global_id(0);
@@ -125,9 +133,10 @@ kernel void batch_norm_bwd_reduce(global const float *restrict x, global const f
     for (int block = 0; block < args.rows; block += BLOCK) {
         float sum = 0.0f, sum_apart = 0.0f;
         for (int r = block; r < args.rows && r < block + BLOCK; r++) {
-            float d = dy[r * args.C + c];
+            const float value = x[r * args.C + c], z = value * scale[c] + shift[c];
+            const float d = z <= args.low || z >= args.high ? 0.0f : dy[r * args.C + c];
             sum += d;
-            sum_apart += d * (x[r * args.C + c] - mean[c]);
+            sum_apart += d * (value - mean[c]);
         }
         total += sum;
         total_apart += sum_apart;
@@ -138,15 +147,15 @@ kernel void batch_norm_bwd_reduce(global const float *restrict x, global const f
 
 /* Adds a tile of rows, of one vector of channels, to the sums of dy * (x - mean) at `apart` and of dy at `plain`. */
 __attribute__((always_inline))
-inline void reduce_tile(global const float *x, global const float *dy, vec mean, int C, int rows, int first_tile,
-                        global float *apart, global float *plain)
+inline void reduce_tile(global const float *x, global const float *dy, vec mean, vec scale, vec shift, int rows, int first_tile,
+                        global float *apart, global float *plain, mcl_batch_norm_args args)
 {
     vec sum = 0.0f, sum_apart = 0.0f;
 #pragma unroll
     for (int r = 0; r < rows; r++) {
-        const vec d = VLOAD(dy + r * C);
+        const vec value = VLOAD(x + r * args.C), d = counted(VLOAD(dy + r * args.C), value, scale, shift, args);
         sum += d;
-        sum_apart += d * (VLOAD(x + r * C) - mean);
+        sum_apart += d * (value - mean);
     }
     partial_add(sum_apart, apart, first_tile);
     partial_add(sum, plain, first_tile);
@@ -154,7 +163,8 @@ inline void reduce_tile(global const float *x, global const float *dy, vec mean,
 
 /* partial: sums of dy * (x - mean) (parts, slots), then of dy (parts, slots). */
 kernel void batch_norm_bwd_reduce_part(global const float *restrict x, global const float *restrict dy,
-                                       global const float *restrict mean, global float *restrict partial,
+                                       global const float *restrict mean, global const float *restrict scale,
+                                       global const float *restrict shift, global float *restrict partial,
                                        mcl_batch_norm_args args, int parts, int rows_each)
 {
     const row_part own = row_part_of(args.rows, parts, rows_each);
@@ -163,10 +173,12 @@ kernel void batch_norm_bwd_reduce_part(global const float *restrict x, global co
     for (int r = own.first; r < own.last; r += TILE)
         for (int j = (int)get_global_id(0); j < vectors_of(args.C); j += (int)get_global_size(0)) {
             const int c = channel_of(j, args.C), tile = r * args.C + c, slot = j * WIDTH;
-            const vec middle = VLOAD(mean + c);
+            const vec middle = VLOAD(mean + c), factor = VLOAD(scale + c), below = VLOAD(shift + c);
             if (own.last - r >= TILE)
-                reduce_tile(x + tile, dy + tile, middle, args.C, TILE, r == own.first, apart + slot, plain + slot);
-            else reduce_tile(x + tile, dy + tile, middle, args.C, own.last - r, r == own.first, apart + slot, plain + slot);
+                reduce_tile(x + tile, dy + tile, middle, factor, below, TILE, r == own.first, apart + slot, plain + slot, args);
+            else
+                reduce_tile(x + tile, dy + tile, middle, factor, below, own.last - r, r == own.first, apart + slot, plain + slot,
+                            args);
         }
 }
 
@@ -180,10 +192,10 @@ kernel void batch_norm_bwd_reduce_merge(global const float *restrict partial, gl
     dbeta[c] = sum_partials(partial + parts * partial_stride(args.C), c, args.C, parts);
 }
 
-/* dx = gamma * s * (dy - dbeta / rows - (x - mean) * s * dgamma / rows), s = 1 / sqrt(variance + eps). dx may be x. */
+/* dx = scale * (dy - dbeta / rows - (x - mean) * s * dgamma / rows), s = 1 / sqrt(variance + eps), where dy counts. dx may be x. */
 kernel void batch_norm_bwd_data(global const float *x, global const float *dy, global const float *mean,
-                                global const float *variance, global const float *gamma, global const float *dgamma,
-                                global const float *dbeta, global float *dx, mcl_batch_norm_args args)
+                                global const float *variance, global const float *scale, global const float *shift,
+                                global const float *dgamma, global const float *dbeta, global float *dx, mcl_batch_norm_args args)
 {
     const int each = (args.rows - 1) / (int)get_global_size(1) + 1, part = (int)get_global_id(1);
     if (part > (args.rows - 1) / each) return;
@@ -192,11 +204,12 @@ kernel void batch_norm_bwd_data(global const float *x, global const float *dy, g
     for (int tile = first; tile < last; tile += TILE)
         for (int c = (int)get_global_id(0) * WIDTH; c < args.C; c += (int)get_global_size(0) * WIDTH) {
             const vec s = 1.0f / sqrt(VLOAD(variance + c) + args.eps), middle = VLOAD(mean + c);
-            const vec factor = VLOAD(gamma + c) * s, slope = s * VLOAD(dgamma + c) * args.inverse_rows;
+            const vec factor = VLOAD(scale + c), below = VLOAD(shift + c), slope = s * VLOAD(dgamma + c) * args.inverse_rows;
             const vec offset = VLOAD(dbeta + c) * args.inverse_rows;
             for (int r = tile; r < last && r < tile + TILE; r++) {
-                const vec apart = VLOAD(x + r * args.C + c) - middle;
-                VSTORE(factor * (VLOAD(dy + r * args.C + c) - offset - apart * slope), dx + r * args.C + c);
+                const vec value = VLOAD(x + r * args.C + c);
+                const vec d = counted(VLOAD(dy + r * args.C + c), value, factor, below, args);
+                VSTORE(factor * (d - offset - (value - middle) * slope), dx + r * args.C + c);
             }
         }
 }

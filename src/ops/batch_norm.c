@@ -3,7 +3,9 @@
  *   finish  scale = gamma / sqrt(variance + eps), shift = beta - mean * scale; then y = map SCALE_SHIFT of x
  *   track   running = (1 - momentum) * running + momentum * batch, the variance unbiased, into pending slabs
  * In training, with s = 1 / sqrt(variance + eps) and xhat = (x - mean) * s, the gradients are
- *   dbeta = sum dy,  dgamma = sum dy * xhat,  dx = gamma * s * (dy - dbeta / rows - xhat * dgamma / rows).
+ *   dbeta = sum dy,  dgamma = sum dy * xhat,  dx = scale * (dy - dbeta / rows - xhat * dgamma / rows).
+ * An activation behind it that is flat outside of bounds needs no pass of its own there: attrs.norm.act says that dy is the
+ * gradient behind it, which counts where x * scale + shift lies between the bounds.
  * In evaluation the statistics are constants: dx = dy * scale, and gamma and beta have no gradient. */
 #include "ops/batch_norm.h"
 #include "ops/signature.h"
@@ -21,6 +23,8 @@ mcl_batch_norm_args mcl__batch_norm_args(const mcl__problem *problem)
         .momentum = problem->attrs.norm.momentum,
         .inverse_rows = (float)(1.0 / rows),
         .unbias = rows > 1 ? (float)((double)rows / (rows - 1)) : 1.0f,
+        .low = problem->attrs.norm.act ? 0.0f : NAN,
+        .high = problem->attrs.norm.act == MCL_ACT_RELU6 ? 6.0f : NAN,
     };
 }
 
@@ -33,6 +37,9 @@ static mcl_status infer_vectors(mcl__problem *problem, const mcl__rule *rules, i
         return mcl__fail(error, MCL_ERROR_INVALID,
                          "batch normalisation: eps must be 0 or more and momentum in 0 .. 1, not %g and %g",
                          (double)problem->attrs.norm.eps, (double)problem->attrs.norm.momentum);
+    if (problem->attrs.norm.act && problem->attrs.norm.act != MCL_ACT_RELU && problem->attrs.norm.act != MCL_ACT_RELU6)
+        return mcl__fail(error, MCL_ERROR_INVALID, "batch normalisation: the gradient of activation %d is no part of it",
+                         problem->attrs.norm.act);
     for (int i = 0; i < outputs; i++)
         MCL_TRY(mcl__signature_output(problem, i, mcl__shape_of_vector(mcl__shape_channels(problem->in[0])), MCL_F32, error));
     return MCL_OK;
@@ -49,18 +56,19 @@ bool mcl__batch_norm_gradient(mcl__builder *builder, const mcl__node_view *map, 
     int x = map->inputs[0];
     if (!mcl__build_producer(builder, map->inputs[1], &kind, &finish) || kind != MCL__OP_batch_norm_finish) return false;
     int mean = finish.inputs[0], variance = finish.inputs[1], gamma = finish.inputs[2], beta = finish.inputs[3];
+    int scale = finish.outputs[0], shift = finish.outputs[1];
     const mcl__attrs attrs = *finish.attrs;
     if (!mcl__build_producer(builder, mean, &kind, &stats) || kind != MCL__OP_batch_norm_stats || stats.inputs[0] != x)
         return false;
-    if (map->inputs[1] != finish.outputs[0] || map->inputs[2] != finish.outputs[1]) return false;
+    if (map->inputs[1] != scale || map->inputs[2] != shift) return false;
 
-    int reduce[] = {x, dy, mean, variance};
+    int reduce[] = {x, dy, mean, variance, scale, shift};
     int dgamma = mcl__build(builder, MCL__OP_batch_norm_bwd_reduce, &attrs, NULL, reduce, COUNT(reduce)), dbeta = dgamma + 1;
     if (dgamma < 0) return true;
     if (mcl__build_wanted(builder, gamma)) mcl__build_contribute(builder, gamma, dgamma);
     if (mcl__build_wanted(builder, beta)) mcl__build_contribute(builder, beta, dbeta);
     if (!mcl__build_wanted(builder, x)) return true;
-    int data[] = {x, dy, mean, variance, gamma, dgamma, dbeta};
+    int data[] = {x, dy, mean, variance, scale, shift, dgamma, dbeta};
     mcl__build_contribute(builder, x, mcl__build(builder, MCL__OP_batch_norm_bwd_data, &attrs, NULL, data, COUNT(data)));
     return true;
 }
@@ -132,7 +140,8 @@ static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *prob
     mcl__operand partial = mcl__lower_workspace(lowering, 2 * mcl__split_bytes(split));
 
     mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_part", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
-    for (int i = 0; i < 3; i++) mcl__lower_arg(lowering, mcl__in(i)); /* x, dy, mean */
+    static const int taken[] = {0, 1, 2, 4, 5}; /* x, dy, mean, scale, shift */
+    for (int i = 0; i < COUNT(taken); i++) mcl__lower_arg(lowering, mcl__in(taken[i]));
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_arg_i32(lowering, split.parts);
@@ -226,7 +235,8 @@ const mcl__op mcl__op_batch_norm_track = {
 static mcl_status infer_reduce(mcl__problem *problem, mcl_error *error)
 {
     static const mcl__rule rules[] = {
-        {"x", MCL__FORM_ANY}, {"dy", MCL__FORM_LIKE_FIRST}, {"mean", MCL__FORM_PER_CHANNEL}, {"variance", MCL__FORM_PER_CHANNEL}};
+        {"x", MCL__FORM_ANY}, {"dy", MCL__FORM_LIKE_FIRST}, {"mean", MCL__FORM_PER_CHANNEL}, {"variance", MCL__FORM_PER_CHANNEL},
+        {"scale", MCL__FORM_PER_CHANNEL}, {"shift", MCL__FORM_PER_CHANNEL}};
     return infer_vectors(problem, rules, COUNT(rules), 2, error);
 }
 
@@ -234,15 +244,16 @@ static const mcl__variant reduce_variants[] = {
     {"split", mcl__on_opencl, lower_reduce_split}, {"reference", NULL, lower_channels}, {0}};
 
 const mcl__op mcl__op_batch_norm_bwd_reduce = {
-    .name = "batch_norm_bwd_reduce", .inputs = 4, .outputs = 2, .infer = infer_reduce, .flops = flops_stats,
+    .name = "batch_norm_bwd_reduce", .inputs = 6, .outputs = 2, .infer = infer_reduce, .flops = flops_stats,
     .variants = reduce_variants,
 };
 
 static mcl_status infer_data(mcl__problem *problem, mcl_error *error)
 {
     static const mcl__rule rules[] = {{"x", MCL__FORM_ANY}, {"dy", MCL__FORM_LIKE_FIRST}, {"mean", MCL__FORM_PER_CHANNEL},
-                                      {"variance", MCL__FORM_PER_CHANNEL}, {"gamma", MCL__FORM_PER_CHANNEL},
-                                      {"dgamma", MCL__FORM_PER_CHANNEL}, {"dbeta", MCL__FORM_PER_CHANNEL}};
+                                      {"variance", MCL__FORM_PER_CHANNEL}, {"scale", MCL__FORM_PER_CHANNEL},
+                                      {"shift", MCL__FORM_PER_CHANNEL}, {"dgamma", MCL__FORM_PER_CHANNEL},
+                                      {"dbeta", MCL__FORM_PER_CHANNEL}};
     MCL_TRY(infer_vectors(problem, rules, COUNT(rules), 0, error));
     return mcl__signature_output(problem, 0, problem->in[0], MCL_F32, error);
 }
@@ -256,6 +267,6 @@ static const mcl__variant data_variants[] = {
     {"wide", mcl__on_opencl, lower_data_wide}, {"reference", NULL, lower_data_reference}, {0}};
 
 const mcl__op mcl__op_batch_norm_bwd_data = {
-    .name = "batch_norm_bwd_data", .inputs = 7, .outputs = 1, .in_place = true, .infer = infer_data, .flops = flops_data,
+    .name = "batch_norm_bwd_data", .inputs = 8, .outputs = 1, .in_place = true, .infer = infer_data, .flops = flops_data,
     .variants = data_variants,
 };

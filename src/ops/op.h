@@ -37,7 +37,8 @@ typedef struct mcl__attrs {
         struct { int KH, KW, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
                  int H, W; /* conv2d_bwd_data only: size of dx */ } conv;
         struct { int KH, KW, stride_h, stride_w, pad_h, pad_w, count_padding; int H, W; /* *_bwd: size of dx */ } pool;
-        struct { float eps, momentum; int rows; /* batch_norm_track only: N*H*W behind the statistics, for the unbiased variance */ } norm;
+        struct { float eps, momentum; int rows; /* batch_norm_track only: N*H*W behind the statistics, for the unbiased variance */
+                 int act; /* batch_norm_bwd_*: dy is behind this activation, MCL_ACT_RELU or MCL_ACT_RELU6; 0: none is there */ } norm;
         struct { mcl__shape size; int offset[4]; } region; /* slice, pad, reshape */
         struct { int axis; } concat;
         struct { int H, W, streamed, flip, crop, N; uint32_t stream; } load;

@@ -143,7 +143,7 @@ static void bench_norms(void)
 {
     static const struct { int size, C; } rows[] = {{32, 24}, {32, 64}, {32, 96}, {32, 144}, {16, 128}, {8, 256}};
     static const struct { mcl__op_kind op; int tensors, vectors; } passes[] = {
-        {MCL__OP_batch_norm_stats, 1, 0}, {MCL__OP_batch_norm_bwd_reduce, 2, 2}, {MCL__OP_batch_norm_bwd_data, 2, 5}};
+        {MCL__OP_batch_norm_stats, 1, 0}, {MCL__OP_batch_norm_bwd_reduce, 2, 4}, {MCL__OP_batch_norm_bwd_data, 2, 6}};
     for (int pass = 0; pass < 3; pass++)
         for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
             mcl__problem problem = {.op = passes[pass].op, .attrs.norm.eps = 1e-5f};

@@ -217,10 +217,12 @@ static void map_cases(conformance_cases *cases, mcl__op_kind op)
 static void channel_cases(conformance_cases *cases, mcl__op_kind op)
 {
     int tensors = op == MCL__OP_batch_norm_bwd_reduce || op == MCL__OP_batch_norm_bwd_data ? 2 : 1;
-    int vectors = op == MCL__OP_batch_norm_bwd_reduce ? 2 : op == MCL__OP_batch_norm_bwd_data ? 5 : 0;
+    int vectors = op == MCL__OP_batch_norm_bwd_reduce ? 4 : op == MCL__OP_batch_norm_bwd_data ? 6 : 0;
+    static const int behind[] = {0, MCL_ACT_RELU, MCL_ACT_RELU6};
     for (int i = 0; i < COUNT(activations); i++) {
         mcl__problem problem = {.op = op};
         if (op != MCL__OP_channel_sum) problem.attrs.norm.eps = 1e-5f;
+        if (tensors > 1) problem.attrs.norm.act = behind[i % COUNT(behind)];
         for (int t = 0; t < tensors; t++) test_problem_input(&problem, MCL_F32, activations[i].rank, activations[i].d);
         for (int v = 0; v < vectors; v++)
             test_problem_input(&problem, MCL_F32, TEST_SHAPE(mcl__shape_channels(activations[i])));

@@ -200,11 +200,40 @@ static int conv_emit(mcl__graph *graph, int x)
     return net_dense(graph, "fc", c);
 }
 
+/* Normalised activations as convolutions read them: a depthwise one, a dense one, a residual. */
+static const mcl__slot mobile_parameters[] = {
+    {.name = "conv1.weight", .shape = {4, {3, 3, 3, 16}}}, {.name = "bn1.weight", .shape = {1, {16}}, .group = 1},
+    {.name = "bn1.bias", .shape = {1, {16}}, .group = 1},  {.name = "conv2.weight", .shape = {4, {3, 3, 1, 16}}},
+    {.name = "bn2.weight", .shape = {1, {16}}, .group = 1}, {.name = "bn2.bias", .shape = {1, {16}}, .group = 1},
+    {.name = "conv3.weight", .shape = {4, {1, 1, 16, 16}}}, {.name = "bn3.weight", .shape = {1, {16}}, .group = 1},
+    {.name = "bn3.bias", .shape = {1, {16}}, .group = 1},  {.name = "fc.weight", .shape = {2, {16, CLASSES}}},
+    {.name = "fc.bias", .shape = {1, {CLASSES}}, .group = 1},
+};
+static const mcl__slot mobile_runnings[] = {
+    {.name = "bn1.running_mean", .shape = {1, {16}}}, {.name = "bn1.running_var", .shape = {1, {16}}},
+    {.name = "bn2.running_mean", .shape = {1, {16}}}, {.name = "bn2.running_var", .shape = {1, {16}}},
+    {.name = "bn3.running_mean", .shape = {1, {16}}}, {.name = "bn3.running_var", .shape = {1, {16}}},
+};
+
+static int mobile_emit(mcl__graph *graph, int x)
+{
+    int n = graph->tensor[x].shape.d[0];
+    int a = net_batch_norm(graph, "bn1", net_conv(graph, "conv1", x, 3, 1, 1, 1));
+    a = net_map(graph, "act1", MCL_EP_ACT, MCL_ACT_RELU, a, -1);
+    int b = net_batch_norm(graph, "bn2", net_conv(graph, "conv2", a, 3, 1, 1, 16));
+    b = net_map(graph, "act2", MCL_EP_ACT, MCL_ACT_RELU6, b, -1);
+    int c = net_batch_norm(graph, "bn3", net_conv(graph, "conv3", b, 1, 1, 0, 1));
+    c = net_map(graph, "act3", MCL_EP_ACT, MCL_ACT_RELU, net_map(graph, "residual", MCL_EP_ADD, 0, c, b), -1);
+    c = net_region(graph, "flatten", MCL__OP_reshape, net_pool(graph, "gap", MCL__OP_global_avg_pool, c, 0, 0, 0), SHAPE(n, 16), 0);
+    return net_dense(graph, "fc", c);
+}
+
 static const net_kind net_kinds[] = {
     {"mlp", mlp_parameters, COUNT(mlp_parameters), NULL, 0, {1, {10}}, mlp_emit},
     {"conv", conv_parameters, COUNT(conv_parameters), conv_runnings, COUNT(conv_runnings), {3, {8, 8, 3}}, conv_emit},
+    {"mobile", mobile_parameters, COUNT(mobile_parameters), mobile_runnings, COUNT(mobile_runnings), {3, {8, 8, 3}}, mobile_emit},
 };
-enum { MLP, CONV, KINDS };
+enum { MLP, CONV, MOBILE, KINDS };
 
 /* --- Models and plans --------------------------------------------------------------------------------------------------- */
 

@@ -172,6 +172,30 @@ START_TEST(statistics_join_their_producer)
 }
 END_TEST
 
+/* The gradient of an activation behind batch normalisation is part of the normalisation's, where nothing is between them. */
+START_TEST(gradients_of_activations_join_batch_norm)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
+    mcl__graph *graph = net_graph(&net, true, 0, BATCH);
+    int behind[MCL_ACT_TANH + 1] = {0}, derivatives = 0;
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    for (int n = 0; n < graph->nodes; n++) {
+        const mcl__node *node = &graph->node[n];
+        bool gradient = node->op == MCL__OP_batch_norm_bwd_reduce || node->op == MCL__OP_batch_norm_bwd_data;
+        if (gradient) behind[node->attrs.norm.act]++;
+        for (int i = 0; i < node->epilogue.count; i++) derivatives += node->epilogue.code[i].code == MCL_EP_DACT;
+    }
+    ck_assert_int_eq(behind[MCL_ACT_RELU], 2);  /* reduce and data of bn1 */
+    ck_assert_int_eq(behind[MCL_ACT_RELU6], 2); /* of bn2: the sum of its activation's readers is before the activation */
+    ck_assert_int_eq(behind[0], 2);             /* behind bn3 stands the residual */
+    ck_assert_int_eq(derivatives, 1);
+    check_order(graph);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
 /* The gradients of one step, and the bytes that its plan placed. The reference kernels: others' workspaces would hide them. */
 static float *gradients_of(mcl_device *device, mcl__recompute recompute, bool short_of_memory, int *elements, uint64_t *bytes)
 {
@@ -248,6 +272,7 @@ int main(void)
     tcase_add_loop_test(tcase, a_sum_joins_the_later_product, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_join, 0, 1);
     tcase_add_loop_test(tcase, statistics_join_their_producer, 0, 1);
+    tcase_add_loop_test(tcase, gradients_of_activations_join_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);

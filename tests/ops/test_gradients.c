@@ -273,8 +273,8 @@ END_TEST
 enum { BN_ROWS = 12, BN_C = 3, BN_N = BN_ROWS * BN_C };
 #define BN_EPS 1e-3f
 
-/* The paper's formula in double; in: x, gamma, beta. y may be NULL. */
-static double batch_norm_formula(const objective *o, double *y)
+/* The paper's formula in double, and the activation behind it; in: x, gamma, beta. y, before the activation, may be NULL. */
+static double batch_norm_formula(const objective *o, double *y, int act)
 {
     const float *x = o->in[0], *gamma = o->in[1], *beta = o->in[2];
     double sum = 0;
@@ -286,17 +286,22 @@ static double batch_norm_formula(const objective *o, double *y)
             int i = r * BN_C + c;
             double value = (double)gamma[c] * ((double)x[i] - mean) / sqrt(variance + (double)BN_EPS) + (double)beta[c];
             if (y) y[i] = value;
+            if (act == MCL_ACT_RELU || act == MCL_ACT_RELU6) value = fmax(value, 0);
+            if (act == MCL_ACT_RELU6) value = fmin(value, 6);
             sum += value * (double)o->dy[i];
         }
     }
     return sum;
 }
-static double batch_norm_objective(const objective *o) { return batch_norm_formula(o, NULL); }
+static double batch_norm_objective(const objective *o) { return batch_norm_formula(o, NULL, 0); }
+static double batch_norm_relu_objective(const objective *o) { return batch_norm_formula(o, NULL, MCL_ACT_RELU); }
+static double batch_norm_relu6_objective(const objective *o) { return batch_norm_formula(o, NULL, MCL_ACT_RELU6); }
 
 /* One operator of the chain: its values, rounded to f32 as they would lie in memory. */
-static float *chain(mcl__op_kind op, int output, int inputs, const mcl__shape *shape, void *const *in, double **exact)
+static float *chain(mcl__op_kind op, int act, int output, int inputs, const mcl__shape *shape, void *const *in,
+                    double **exact)
 {
-    mcl__problem problem = {.op = op, .attrs = {.norm = {BN_EPS, 0.1f, BN_ROWS}}};
+    mcl__problem problem = {.op = op, .attrs = {.norm = {BN_EPS, 0.1f, BN_ROWS, act}}};
     for (int i = 0; i < inputs; i++) test_problem_input(&problem, MCL_F32, shape[i].rank, shape[i].d);
     if (op == MCL__OP_map) problem.epilogue = (mcl__epilogue){1, {{.code = MCL_EP_SCALE_SHIFT}}};
     infer(&problem);
@@ -313,28 +318,30 @@ static float *chain(mcl__op_kind op, int output, int inputs, const mcl__shape *s
 START_TEST(batch_norm)
 {
     const mcl__shape picture = {4, {2, 3, 2, BN_C}}, channel = {1, {BN_C}};
-    const mcl__shape shapes[] = {picture, picture, channel, channel, channel, channel, channel};
+    const mcl__shape shapes[] = {picture, picture, channel, channel, channel, channel, channel, channel};
     const mcl__shape finish_shapes[] = {channel, channel, channel, channel}, map_shapes[] = {picture, channel, channel};
-    objective o = {.other = batch_norm_objective, .forward = {.inputs = 3}};
+    static const struct { int act; double (*objective)(const objective *o); } behind[] = {
+        {0, batch_norm_objective}, {MCL_ACT_RELU, batch_norm_relu_objective}, {MCL_ACT_RELU6, batch_norm_relu6_objective}};
+    objective o = {.other = behind[_i].objective, .forward = {.inputs = 3}};
     o.in[0] = grid_tensor(BN_N), o.in[1] = grid_tensor(BN_C), o.in[2] = grid_tensor(BN_C), o.dy = grid_tensor(BN_N);
 
-    float *mean = chain(MCL__OP_batch_norm_stats, 0, 1, shapes, (void *[]){o.in[0]}, NULL);
-    float *variance = chain(MCL__OP_batch_norm_stats, 1, 1, shapes, (void *[]){o.in[0]}, NULL);
+    float *mean = chain(MCL__OP_batch_norm_stats, 0, 0, 1, shapes, (void *[]){o.in[0]}, NULL);
+    float *variance = chain(MCL__OP_batch_norm_stats, 0, 1, 1, shapes, (void *[]){o.in[0]}, NULL);
     void *finish_in[] = {mean, variance, o.in[1], o.in[2]};
-    float *scale = chain(MCL__OP_batch_norm_finish, 0, 4, finish_shapes, finish_in, NULL);
-    float *shift = chain(MCL__OP_batch_norm_finish, 1, 4, finish_shapes, finish_in, NULL);
+    float *scale = chain(MCL__OP_batch_norm_finish, 0, 0, 4, finish_shapes, finish_in, NULL);
+    float *shift = chain(MCL__OP_batch_norm_finish, 0, 1, 4, finish_shapes, finish_in, NULL);
     double *y, formula[BN_N], *dgamma, *dbeta, *dx;
-    float *y_rounded = chain(MCL__OP_map, 0, 3, map_shapes, (void *[]){o.in[0], scale, shift}, &y);
-    batch_norm_formula(&o, formula);
+    float *y_rounded = chain(MCL__OP_map, 0, 0, 3, map_shapes, (void *[]){o.in[0], scale, shift}, &y);
+    batch_norm_formula(&o, formula, 0);
     for (int i = 0; i < BN_N; i++) ck_assert_double_eq_tol(y[i], formula[i], 2e-6);
 
-    void *reduce_in[] = {o.in[0], o.dy, mean, variance};
-    float *dgamma_rounded = chain(MCL__OP_batch_norm_bwd_reduce, 0, 4, shapes, reduce_in, &dgamma);
-    float *dbeta_rounded = chain(MCL__OP_batch_norm_bwd_reduce, 1, 4, shapes, reduce_in, &dbeta);
+    void *reduce_in[] = {o.in[0], o.dy, mean, variance, scale, shift};
+    float *dgamma_rounded = chain(MCL__OP_batch_norm_bwd_reduce, behind[_i].act, 0, 6, shapes, reduce_in, &dgamma);
+    float *dbeta_rounded = chain(MCL__OP_batch_norm_bwd_reduce, behind[_i].act, 1, 6, shapes, reduce_in, &dbeta);
     expect_gradient(&o, o.in[1], BN_C, dgamma);
     expect_gradient(&o, o.in[2], BN_C, dbeta);
-    void *data_in[] = {o.in[0], o.dy, mean, variance, o.in[1], dgamma_rounded, dbeta_rounded};
-    float *dx_rounded = chain(MCL__OP_batch_norm_bwd_data, 0, 7, shapes, data_in, &dx);
+    void *data_in[] = {o.in[0], o.dy, mean, variance, scale, shift, dgamma_rounded, dbeta_rounded};
+    float *dx_rounded = chain(MCL__OP_batch_norm_bwd_data, behind[_i].act, 0, 8, shapes, data_in, &dx);
     expect_gradient(&o, o.in[0], BN_N, dx);
     free(mean), free(variance), free(scale), free(shift), free(y), free(y_rounded);
     free(dgamma), free(dbeta), free(dx), free(dgamma_rounded), free(dbeta_rounded), free(dx_rounded);
@@ -521,7 +528,7 @@ int main(void)
     tcase_add_loop_test(tests, kinks, 0, 5);
     tcase_add_test(tests, dropout);
     tcase_add_test(tests, bias_scale_shift_add);
-    tcase_add_test(tests, batch_norm);
+    tcase_add_loop_test(tests, batch_norm, 0, 3);
     tcase_add_loop_test(tests, max_pool, 0, COUNT(pools));
     tcase_add_test(tests, max_pool_ties);
     tcase_add_loop_test(tests, avg_pool, 0, COUNT(pools));

@@ -117,14 +117,16 @@ START_TEST(batch_norm)
 {
     static const struct { int rows, C; float mean; } shapes[] = {{1, 1, 0}, {7, 3, 1}, {1000, 70, 1000}, {70001, 2, -30000}};
     int rows = shapes[_i].rows, C = shapes[_i].C, n = rows * C;
-    mcl_batch_norm_args a = {rows, C, 1e-5f, 0.1f, (float)(1.0 / rows), rows > 1 ? (float)((double)rows / (rows - 1)) : 1};
+    mcl_batch_norm_args a = {rows, C, 1e-5f, 0.1f, (float)(1.0 / rows), rows > 1 ? (float)((double)rows / (rows - 1)) : 1, NAN, NAN};
     float *x = numbers((size_t)n, 1), *dy = numbers((size_t)n, 2), *dx = numbers((size_t)n, 3), *gamma = numbers((size_t)C, 4);
-    float mean[70], variance[70], dgamma[70], dbeta[70], sum[70];
+    float *beta = numbers((size_t)C, 5), mean[70], variance[70], scale[70], shift[70], dgamma[70], dbeta[70], sum[70];
     for (int i = 0; i < n; i++) x[i] += shapes[_i].mean;
     mcl__native_batch_norm_stats((mcl__native_arg[]){{x}, {mean}, {variance}, {&a}});
-    mcl__native_batch_norm_bwd_reduce((mcl__native_arg[]){{x}, {dy}, {mean}, {variance}, {dgamma}, {dbeta}, {&a}});
+    mcl__native_batch_norm_finish((mcl__native_arg[]){{mean}, {variance}, {gamma}, {beta}, {scale}, {shift}, {&a}});
+    mcl__native_batch_norm_bwd_reduce(
+        (mcl__native_arg[]){{x}, {dy}, {mean}, {variance}, {scale}, {shift}, {dgamma}, {dbeta}, {&a}});
     mcl__native_batch_norm_bwd_data(
-        (mcl__native_arg[]){{x}, {dy}, {mean}, {variance}, {gamma}, {dgamma}, {dbeta}, {dx}, {&a}});
+        (mcl__native_arg[]){{x}, {dy}, {mean}, {variance}, {scale}, {shift}, {dgamma}, {dbeta}, {dx}, {&a}});
     mcl_rows_args rows_args = {rows, C};
     mcl__native_channel_sum((mcl__native_arg[]){{dy}, {sum}, {&rows_args}});
     for (int c = 0; c < C; c++) {
@@ -149,7 +151,7 @@ START_TEST(batch_norm)
             near((double)dx[r * C + c], expected, 4 * rstd, 4, "dx", r * C + c);
         }
     }
-    float *all[] = {x, dy, dx, gamma};
+    float *all[] = {x, dy, dx, gamma, beta};
     for (int i = 0; i < COUNT(all); i++) free(all[i]);
 }
 END_TEST
@@ -158,7 +160,7 @@ START_TEST(batch_norm_tracks)
 {
     float mean[] = {2}, variance[] = {4}, running_mean[] = {1}, running_variance[] = {3}, pending_mean[] = {8};
     float pending_variance[] = {9};
-    mcl_batch_norm_args a = {5, 1, 1e-5f, 0.25f, 0.2f, 1.25f};
+    mcl_batch_norm_args a = {5, 1, 1e-5f, 0.25f, 0.2f, 1.25f, NAN, NAN};
     for (int micro = 0; micro < 2; micro++) {
         mcl_step step = {.micro_batch = micro};
         mcl__native_batch_norm_track((mcl__native_arg[]){{mean}, {variance}, {running_mean}, {running_variance}, {&step},

@@ -60,16 +60,23 @@ void mcl__native_batch_norm_track(const mcl__native_arg *arg)
     }
 }
 
+/* dy where the activation behind z is not flat, else 0. */
+static float counted(float dy, float z, float low, float high)
+{
+    return z <= low || z >= high ? 0.0f : dy;
+}
+
 static void add_gradients(const mcl__native_reduction *reduction, int first, int end, int channel, int count,
                           double *sum, double *second)
 {
-    const float *mean = reduction->mean + channel;
+    const float *mean = reduction->mean + channel, *scale = reduction->scale + channel, *shift = reduction->shift + channel;
     for (int row = first; row < end; row++) {
         size_t at = (size_t)row * reduction->C + channel;
         const float *x = reduction->x + at, *dy = reduction->dy + at;
         for (int i = 0; i < count; i++) {
-            sum[i] += (double)dy[i] * ((double)x[i] - (double)mean[i]);
-            second[i] += (double)dy[i];
+            double d = (double)counted(dy[i], x[i] * scale[i] + shift[i], reduction->low, reduction->high);
+            sum[i] += d * ((double)x[i] - (double)mean[i]);
+            second[i] += d;
         }
     }
 }
@@ -82,40 +89,42 @@ static void finish_gradients(const mcl__native_reduction *reduction, int channel
 
 void mcl__native_batch_norm_bwd_reduce(const mcl__native_arg *arg)
 {
-    const mcl_batch_norm_args *a = arg[6].pointer;
+    const mcl_batch_norm_args *a = arg[8].pointer;
     mcl__native_reduction reduction = {.x = arg[0].pointer, .dy = arg[1].pointer, .mean = arg[2].pointer,
-                                       .variance = arg[3].pointer, .out = arg[4].pointer, .out2 = arg[5].pointer,
+                                       .variance = arg[3].pointer, .scale = arg[4].pointer, .shift = arg[5].pointer,
+                                       .low = a->low, .high = a->high, .out = arg[6].pointer, .out2 = arg[7].pointer,
                                        .rows = a->rows, .C = a->C, .eps = a->eps, .add = add_gradients,
                                        .finish = finish_gradients};
     mcl__native_reduce(&reduction);
 }
 
-/* dx = gamma * rstd * (dy - mean(dy) - xhat * mean(dy * xhat)), the means being dbeta / rows and dgamma / rows. */
+/* dx = scale * (dy - mean(dy) - xhat * mean(dy * xhat)), the means being dbeta / rows and dgamma / rows. */
 void mcl__native_batch_norm_bwd_data(const mcl__native_arg *arg)
 {
     const float *x = arg[0].pointer, *dy = arg[1].pointer, *mean = arg[2].pointer, *variance = arg[3].pointer;
-    const float *gamma = arg[4].pointer, *dgamma = arg[5].pointer, *dbeta = arg[6].pointer;
-    float *dx = arg[7].pointer;
-    const mcl_batch_norm_args *a = arg[8].pointer;
+    const float *scale = arg[4].pointer, *shift = arg[5].pointer, *dgamma = arg[6].pointer, *dbeta = arg[7].pointer;
+    float *dx = arg[8].pointer;
+    const mcl_batch_norm_args *a = arg[9].pointer;
 #pragma omp parallel for schedule(static) if (mcl__native_worth((double)a->rows * a->C))
     for (int part = 0; part < MCL__NATIVE_BLOCK; part++) {
         int first = (int)((int64_t)a->rows * part / MCL__NATIVE_BLOCK);
         int end = (int)((int64_t)a->rows * (part + 1) / MCL__NATIVE_BLOCK);
         for (int channel = 0; first < end && channel < a->C; channel += MCL__NATIVE_BLOCK) {
             int count = a->C - channel < MCL__NATIVE_BLOCK ? a->C - channel : MCL__NATIVE_BLOCK;
-            float rstd[MCL__NATIVE_BLOCK], slope[MCL__NATIVE_BLOCK], level[MCL__NATIVE_BLOCK], scale[MCL__NATIVE_BLOCK];
+            float rstd[MCL__NATIVE_BLOCK], slope[MCL__NATIVE_BLOCK], level[MCL__NATIVE_BLOCK];
             for (int i = 0; i < count; i++) {
                 int c = channel + i;
                 rstd[i] = 1.0f / sqrtf(variance[c] + a->eps);
                 slope[i] = dgamma[c] * a->inverse_rows;
                 level[i] = dbeta[c] * a->inverse_rows;
-                scale[i] = gamma[c] * rstd[i];
             }
             for (int row = first; row < end; row++) {
                 size_t at = (size_t)row * a->C + channel;
                 for (int i = 0; i < count; i++) {
                     float xhat = (x[at + i] - mean[channel + i]) * rstd[i];
-                    dx[at + i] = scale[i] * (dy[at + i] - level[i] - xhat * slope[i]);
+                    float z = x[at + i] * scale[channel + i] + shift[channel + i];
+                    float d = counted(dy[at + i], z, a->low, a->high);
+                    dx[at + i] = scale[channel + i] * (d - level[i] - xhat * slope[i]);
                 }
             }
         }

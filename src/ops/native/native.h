@@ -41,7 +41,8 @@ bool mcl__native_conv2d_depthwise(const mcl_conv2d_args *args);
 #define MCL__NATIVE_BLOCK 64
 typedef struct mcl__native_reduction {
     const float *x, *dy;   /* (rows, C); what add() reads */
-    const float *mean, *variance;
+    const float *mean, *variance, *scale, *shift;
+    float low, high;       /* of x * scale + shift: where dy counts */
     float *out, *out2;     /* (C); what finish() writes */
     int rows, C;
     float eps;

@@ -69,24 +69,38 @@ static mcl__approx channel_scale(const mcl__oracle *oracle, int variance, int64_
     return scale_of(mcl__exact(mcl__oracle_in(oracle, variance, channel)), (double)oracle->problem.attrs.norm.eps, 1);
 }
 
-/* Inputs x, dy, mean, variance: dgamma = sum dy * xhat, dbeta = sum dy. */
+/* Inputs x, dy, ..., scale, shift (4 and 5): dy behind the activation of x * scale + shift. Where that is nearer to one of the
+ * activation's kinks than its own rounding error, dy may count or not. */
+static mcl__approx counted(const mcl__oracle *oracle, int64_t index, int64_t channel)
+{
+    int act = oracle->problem.attrs.norm.act;
+    double dy = mcl__oracle_in(oracle, 1, index), high = act == MCL_ACT_RELU6 ? 6 : INFINITY;
+    if (!act) return mcl__exact(dy);
+    mcl__approx product = mcl__multiply(mcl__exact(mcl__oracle_in(oracle, 0, index)), mcl__exact(mcl__oracle_in(oracle, 4, channel)));
+    mcl__approx z = mcl__add(product, mcl__exact(mcl__oracle_in(oracle, 5, channel)));
+    bool either = fabs(z.value) <= z.error || fabs(z.value - high) <= z.error;
+    return (mcl__approx){z.value > 0 && z.value < high ? dy : 0, either ? fabs(dy) : 0};
+}
+
+/* Inputs x, dy, mean, variance, scale, shift: dgamma = sum dy * xhat, dbeta = sum dy. */
 static mcl__approx backward_reduce(const mcl__oracle *oracle, int output, int64_t channel)
 {
     mcl__shape x = oracle->problem.in[0];
     int64_t C = x.d[x.rank - 1], rows = rows_of(x);
     double mean = mcl__oracle_in(oracle, 2, channel), inverse = channel_scale(oracle, 3, channel).value;
-    double sum = 0, magnitude = 0;
+    double sum = 0, magnitude = 0, doubt = 0;
     for (int64_t r = 0; r < rows; r++) {
-        double term = mcl__oracle_in(oracle, 1, r * C + channel);
-        if (output == 0) term *= (mcl__oracle_in(oracle, 0, r * C + channel) - mean) * inverse;
-        sum += term, magnitude += fabs(term);
+        mcl__approx dy = counted(oracle, r * C + channel, channel);
+        double factor = output == 0 ? (mcl__oracle_in(oracle, 0, r * C + channel) - mean) * inverse : 1;
+        sum += dy.value * factor, magnitude += (fabs(dy.value) + dy.error) * fabs(factor), doubt += dy.error * fabs(factor);
     }
     /* inside a term: the difference, two products, and the 13 units of 1 / sqrt */
-    return mcl__sum(sum, magnitude, (double)rows, output == 0 ? 16 : 0);
+    mcl__approx result = mcl__sum(sum, magnitude, (double)rows, output == 0 ? 16 : 0);
+    result.error += doubt;
+    return result;
 }
 
-/* Inputs x, dy, mean, variance, gamma, dgamma, dbeta:
- * dx = gamma / sqrt(variance + eps) * (dy - dbeta / rows - xhat * dgamma / rows). */
+/* Inputs x, dy, mean, variance, scale, shift, dgamma, dbeta: dx = scale * (dy - dbeta / rows - xhat * dgamma / rows). */
 static mcl__approx backward_data(const mcl__oracle *oracle, int output, int64_t index)
 {
     (void)output;
@@ -94,12 +108,14 @@ static mcl__approx backward_data(const mcl__oracle *oracle, int output, int64_t 
     int64_t channel = index % x.d[x.rank - 1];
     double rows = (double)rows_of(x), inverse = channel_scale(oracle, 3, channel).value;
     double normal = (mcl__oracle_in(oracle, 0, index) - mcl__oracle_in(oracle, 2, channel)) * inverse;
-    double term[3] = {mcl__oracle_in(oracle, 1, index), -mcl__oracle_in(oracle, 6, channel) / rows,
-                      -normal * mcl__oracle_in(oracle, 5, channel) / rows};
-    double factor = mcl__oracle_in(oracle, 4, channel) * inverse;
-    double sum = term[0] + term[1] + term[2], magnitude = fabs(term[0]) + fabs(term[1]) + fabs(term[2]);
-    /* 13 units of 1 / sqrt in the factor and again inside xhat, and the products of each term */
-    return mcl__sum(factor * sum, fabs(factor) * magnitude, 3, 2 * 13 + 6);
+    mcl__approx dy = counted(oracle, index, channel);
+    double term[3] = {dy.value, -mcl__oracle_in(oracle, 7, channel) / rows, -normal * mcl__oracle_in(oracle, 6, channel) / rows};
+    double factor = mcl__oracle_in(oracle, 4, channel);
+    double sum = term[0] + term[1] + term[2], magnitude = fabs(term[0]) + dy.error + fabs(term[1]) + fabs(term[2]);
+    /* 13 units of 1 / sqrt inside xhat, and the products of each term */
+    mcl__approx result = mcl__sum(factor * sum, fabs(factor) * magnitude, 3, 13 + 5);
+    result.error += fabs(factor) * dy.error;
+    return result;
 }
 
 /* Inputs mean, variance, running mean, running variance, step. running + momentum * (batch - running), the variance
@@ -154,5 +170,5 @@ mcl__approx mcl__oracle_stats(const mcl__oracle *oracle, int which, int64_t chan
 const mcl__oracle_family mcl__oracle_batch_norm_stats = {.inputs = 1, .prepare = prepare_stats, .value = stats};
 const mcl__oracle_family mcl__oracle_batch_norm_finish = {.inputs = 4, .value = finish};
 const mcl__oracle_family mcl__oracle_batch_norm_track = {.inputs = 5, .value = track};
-const mcl__oracle_family mcl__oracle_batch_norm_bwd_reduce = {.inputs = 4, .value = backward_reduce};
-const mcl__oracle_family mcl__oracle_batch_norm_bwd_data = {.inputs = 7, .value = backward_data};
+const mcl__oracle_family mcl__oracle_batch_norm_bwd_reduce = {.inputs = 6, .value = backward_reduce};
+const mcl__oracle_family mcl__oracle_batch_norm_bwd_data = {.inputs = 8, .value = backward_data};
