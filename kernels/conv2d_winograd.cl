@@ -27,6 +27,8 @@
 #define DEPTH 32 /* most channels of the source in a block */
 #endif
 #define WIDTH (NV * VW)
+/* Floats from a point to the next one in U: a vector more than it has, or all would have one place in a cache. */
+#define U_PITCH(columns) (DEPTH * (columns) + VW)
 
 /* The 9 vectors of weights for each of VW channels of the source from c on, and for channels k ... of the target. */
 void winograd_read_weights(__global const float *restrict w, VECTOR patch[9][VW], int c, int k, mcl_winograd_args a)
@@ -53,7 +55,7 @@ void winograd_read_weights(__global const float *restrict w, VECTOR patch[9][VW]
 void winograd_weights(__global const float *restrict w, __local float *restrict u, int c0, int depth, int k0, int columns,
                       mcl_winograd_args a)
 {
-    const int pitch = a.columns * DEPTH;
+    const int pitch = U_PITCH(a.columns);
     VECTOR patch[9][VW], half_way[SIDE][3];
     for (int k = 0; k < a.columns; k += VW)
         for (int c = 0; c < depth; c += VW) {
@@ -87,7 +89,7 @@ void winograd_products(__local const float *restrict u, __local const float *res
     for (int q = 0; q < POINTS; q++)
         for (int k = 0; k < columns; k += WIDTH)
             for (int t = 0; t < count; t += P) {
-                __local const float *weight = u + q * a.columns * DEPTH + k * DEPTH;
+                __local const float *weight = u + q * U_PITCH(a.columns) + k * DEPTH;
                 __local const float *source = v + (t * POINTS + q) * DEPTH;
                 __local float *target = m + (t * POINTS + q) * a.columns + k;
                 VECTOR sum[P][NV];
@@ -137,7 +139,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
 {
     const int block = (int)get_global_id(1), k0 = block * a.K / a.column_blocks;
     const int columns = (block + 1) * a.K / a.column_blocks - k0, tiles = a.tiles_h * a.tiles_w;
-    __local float *u = scratch, *v = u + POINTS * DEPTH * a.columns, *m = v + a.group * POINTS * DEPTH;
+    __local float *u = scratch, *v = u + POINTS * U_PITCH(a.columns), *m = v + a.group * POINTS * DEPTH;
     VECTOR result[TILE][TILE];
 
     for (int s = 0; s < a.span; s++) {

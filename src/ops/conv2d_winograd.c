@@ -35,7 +35,7 @@ static int points_of(int tile)
 
 static uint64_t scratch_bytes(const shape *s, int group)
 {
-    return (uint64_t)points_of(s->tile) * (uint64_t)(s->depth * s->columns + group * (s->depth + s->columns)) * sizeof(float);
+    return (uint64_t)points_of(s->tile) * (uint64_t)(s->depth * s->columns + VW + group * (s->depth + s->columns)) * sizeof(float);
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
