@@ -26,6 +26,7 @@ struct mcl__backend {
     mcl_status (*read)(mcl_device *device, mcl__view source, void *target, bool wait);
     mcl_status (*finish)(mcl_device *device);
 
+    void (*kernels_hash)(mcl_device *device, char hex[33]); /* NULL: as the library's version */
     mcl_status (*kernel_get)(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel);
     mcl_status (*launch_kernel)(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
                                 int dimensions, const size_t *global, const size_t *local, mcl__launch **launch);

@@ -1,5 +1,6 @@
 /* The device layer's one way in: checks ranges, counts, keeps the first failure, and calls the backend. It must never
  * name an API or a vendor. */
+#include "base/hash.h"
 #include "device/backend.h"
 #include <inttypes.h>
 #include <stdarg.h>
@@ -65,6 +66,12 @@ mcl_device_counters mcl_device_get_counters(const mcl_device *device) { return d
 const mcl_error *mcl_device_error(const mcl_device *device) { return &device->error; }
 mcl_device *mcl__buffer_device(const mcl_buffer *buffer) { return buffer->device; }
 uint64_t mcl__buffer_bytes(const mcl_buffer *buffer) { return buffer->bytes; }
+
+void mcl__kernels_hash(mcl_device *device, char hex[33])
+{
+    if (device->backend->kernels_hash) device->backend->kernels_hash(device, hex);
+    else mcl__hash_hex(MONOCLE_VERSION, strlen(MONOCLE_VERSION), hex);
+}
 
 mcl_status mcl_device_profile(mcl_device *device, mcl_kernel_time **rows, int *count)
 {

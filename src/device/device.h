@@ -80,6 +80,9 @@ mcl_status mcl__fence_record(mcl_device *device, mcl__fence *fence); /* a fence 
 mcl_status mcl__fence_wait(mcl_device *device, mcl__fence *fence);   /* waits; never recorded: returns at once */
 void mcl__fence_destroy(mcl_device *device, mcl__fence *fence);
 
+/* A hash of all kernel sources that the device compiles from; native's kernels change with the library's version. */
+void mcl__kernels_hash(mcl_device *device, char hex[33]);
+
 /* Records the first failure in the device and returns status. */
 mcl_status mcl__device_fail(mcl_device *device, mcl_status status, const char *format, ...) MCL_PRINTF(3, 4);
 

@@ -232,6 +232,7 @@ const mcl__backend mcl__opencl_backend = {
     .write = write_view,
     .read = read_view,
     .finish = finish,
+    .kernels_hash = mcl__cl_kernels_hash,
     .kernel_get = mcl__cl_kernel_get,
     .launch_kernel = mcl__cl_launch_kernel,
     .gemm_available = mcl__cl_gemm_available,

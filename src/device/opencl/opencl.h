@@ -115,8 +115,11 @@ mcl_status mcl__cl_wait(mcl_device *device, const char *what, cl_event event);
  * #include "x.h" spliced in once. */
 mcl_status mcl__cl_source(const char *folder, const char *name, const char *header, const char *prelude, char **text,
                           mcl_error *error);
+/* A hash of all sources there are, embedded or in `folder`. */
+void mcl__cl_sources_hash(const char *folder, char hex[33]);
 
 /* program.c */
+void mcl__cl_kernels_hash(mcl_device *device, char hex[33]);
 mcl_status mcl__cl_kernel_get(mcl_device *device, const mcl__kernel_key *key, mcl__kernel **kernel);
 locale_t mcl__cl_enter_c_locale(void); /* drivers' compilers stumble over a decimal comma */
 void mcl__cl_leave_c_locale(locale_t before);

@@ -170,6 +170,8 @@ static const char *kernel_folder(const mcl__cl_device *device)
     return folder && *folder ? folder : NULL;
 }
 
+void mcl__cl_kernels_hash(mcl_device *device, char hex[33]) { mcl__cl_sources_hash(kernel_folder(mcl__cl(device)), hex); }
+
 static mcl_status read_source(mcl__cl_device *device, mcl__cl_program *program)
 {
     mcl_error failure = {0};

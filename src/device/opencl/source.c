@@ -1,7 +1,8 @@
 /* The text of a program: embedded by the build, or read from a folder while kernels are being worked on. Includes are
  * spliced here because OpenCL drivers disagree about include paths. */
-#include "device/opencl/source.h"
+#include "base/embedded.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "device/opencl/opencl.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@ typedef struct splice {
 
 static char *embedded(const char *name)
 {
-    for (const mcl__cl_embedded *file = mcl__cl_embedded_files; file->name; file++)
+    for (const mcl__embedded *file = mcl__embedded_kernels; file->name; file++)
         if (strcmp(file->name, name) == 0) return strndup((const char *)file->text, file->bytes);
     return NULL;
 }
@@ -118,4 +119,19 @@ mcl_status mcl__cl_source(const char *folder, const char *name, const char *head
         *text = NULL;
     }
     return status;
+}
+
+void mcl__cl_sources_hash(const char *folder, char hex[33])
+{
+    char *all = NULL;
+    size_t bytes = 0;
+    FILE *out = open_memstream(&all, &bytes);
+    for (const mcl__embedded *file = mcl__embedded_kernels; out && file->name; file++) {
+        char *text = load(folder, file->name, NULL);
+        if (text) fprintf(out, "%s\n%s\n", file->name, text);
+        free(text);
+    }
+    if (out) fclose(out);
+    mcl__hash_hex(all ? all : "", bytes, hex);
+    free(all);
 }

@@ -1,4 +1,4 @@
-# Writes OUT, a C table of the texts of FILES (separated by commas). Run by the build: cmake -DOUT= -DFILES= -P embed.cmake
+# Writes OUT, a C table NAME of the texts of FILES (separated by commas). Run by the build: cmake -DOUT= -DNAME= -DFILES= -P embed.cmake
 string(REPLACE "," ";" files "${FILES}")
 set(texts "")
 set(table "")
@@ -13,5 +13,5 @@ foreach(file ${files})
   string(APPEND table "    {\"${name}\", text_${index}, ${bytes}},\n")
   math(EXPR index "${index} + 1")
 endforeach()
-file(WRITE ${OUT} "/* Made by embed.cmake from kernels/. */\n#include \"device/opencl/source.h\"\n\n${texts}\n"
-  "const mcl__cl_embedded mcl__cl_embedded_files[] = {\n${table}    {0, 0, 0},\n};\n")
+file(WRITE ${OUT} "/* Made by embed.cmake. */\n#include \"base/embedded.h\"\n\n${texts}\n"
+  "const mcl__embedded ${NAME}[] = {\n${table}    {0, 0, 0},\n};\n")
