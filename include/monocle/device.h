@@ -30,13 +30,18 @@ typedef struct mcl_device_info {
     char extensions[4096];
 } mcl_device_info;
 
+/* Whose measurements choose kernel variants where none is forced: the user's own (`monocle tune`), else those that the library
+ * ships for the class of device; the shipped ones alone; or nobody's. */
+typedef enum mcl_tuning { MCL_TUNING_AUTO, MCL_TUNING_SHIPPED, MCL_TUNING_OFF } mcl_tuning;
+
 typedef struct mcl_device_options {
     int threads;            /* for CPU devices, BLAS and decoders together; 0: all that the process may use */
     const char *gemm;       /* "auto", "clblast", "own"; NULL: auto */
     const char *variant;    /* force kernel variants by name, "reference" for instance; NULL: choose */
+    mcl_tuning tuning;
     const char *kernels;    /* folder to read kernel sources from; NULL: MONOCLE_KERNELS, else the embedded ones */
     bool profiling;         /* time every launch; see mcl_device_profile */
-    bool no_cache;          /* neither read nor write program binaries */
+    bool no_cache;          /* neither read nor write program binaries and measurements */
 } mcl_device_options;
 
 /* How often the device did what a training step must not do. Monotonic. */

@@ -1,5 +1,6 @@
 /* What a plan tells about itself: counts, and the text of --explain. */
 #include "graph/lowered.h"
+#include "ops/choice.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,35 +52,17 @@ void mcl__plan_count(mcl__plan *plan)
     s->data_bytes = data_bytes(plan->graph);
 }
 
-static const char *code_name(const mcl_epilogue_code *code)
-{
-    static const char *const codes[] = {[MCL_EP_BIAS] = "bias",       [MCL_EP_SCALE_SHIFT] = "scale_shift",
-                                        [MCL_EP_ADD] = "add",         [MCL_EP_ACT] = "act",
-                                        [MCL_EP_DACT] = "dact",       [MCL_EP_DROPOUT] = "dropout",
-                                        [MCL_EP_SCALE] = "scale",     [MCL_EP_STATS] = "stats"};
-    static const char *const acts[][2] = {
-        [0] = {"act", "dact"},
-        [MCL_ACT_RELU] = {"relu", "drelu"},
-        [MCL_ACT_RELU6] = {"relu6", "drelu6"},
-        [MCL_ACT_LEAKY_RELU] = {"leaky_relu", "dleaky_relu"},
-        [MCL_ACT_SIGMOID] = {"sigmoid", "dsigmoid"},
-        [MCL_ACT_TANH] = {"tanh", "dtanh"},
-    };
-    if (code->code == MCL_EP_ACT || code->code == MCL_EP_DACT) return acts[code->act][code->code == MCL_EP_DACT];
-    return codes[code->code];
-}
-
 /* "scale_shift+ relu+ conv2d +bias +relu", what stands before being the prologue. */
 static void operator_text(const mcl__node *node, char *text, size_t bytes)
 {
     bool map = node->op == MCL__OP_map;
     int length = 0;
     for (int i = 0; i < node->prologue.count && length >= 0 && (size_t)length < bytes; i++)
-        length += snprintf(text + length, bytes - (size_t)length, "%s+ ", code_name(&node->prologue.code[i]));
+        length += snprintf(text + length, bytes - (size_t)length, "%s+ ", mcl__code_name(&node->prologue.code[i]));
     if (length < 0 || (size_t)length >= bytes) return;
     length += snprintf(text + length, bytes - (size_t)length, "%s", map ? "map" : mcl__op_get(node->op)->name);
     for (int i = 0; i < node->epilogue.count && length > 0 && (size_t)length < bytes; i++)
-        length += snprintf(text + length, bytes - (size_t)length, " +%s", code_name(&node->epilogue.code[i]));
+        length += snprintf(text + length, bytes - (size_t)length, " +%s", mcl__code_name(&node->epilogue.code[i]));
 }
 
 /* Bytes that a node reads and writes, each tensor once, and its workspace. */
@@ -103,7 +86,7 @@ typedef struct widths { int node, op, shape, variant; } widths;
 
 static const char *variant_name(const mcl__plan *plan, int n)
 {
-    return plan->lowered[n].variant ? plan->lowered[n].variant->name : "view";
+    return plan->lowered[n].variant ? plan->lowered[n].choice : "view";
 }
 
 static void widen(int *width, const char *text)
@@ -138,9 +121,9 @@ static void print_node(FILE *file, const mcl__plan *plan, int n, widths w)
         snprintf(bytes, sizeof bytes, "%.1f", (double)touched(plan, n) / 1024.0);
         snprintf(work, sizeof work, "%.2f", flops(graph, node) / 1e6);
     }
-    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s", w.node, node->name, w.op, op, w.shape,
-            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), w.variant, variant_name(plan, n), launches,
-            bytes, work);
+    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %-8s  %8s  %10s  %9s", w.node, node->name, w.op, op, w.shape,
+            mcl__shape_text(graph->tensor[node->out[0]].shape, shape), w.variant, variant_name(plan, n),
+            lowered->variant ? mcl__origin_name[lowered->origin] : "-", launches, bytes, work);
     for (int c = 0; c < lowered->commands; c++) {
         const mcl__gemm *gemm = &lowered->command[c].gemm;
         if (lowered->command[c].kind == MCL__COMMAND_GEMM)
@@ -177,7 +160,9 @@ mcl__node_report mcl__plan_node(const mcl__plan *plan, int n)
 {
     const mcl__node *node = &plan->graph->node[n];
     const mcl__variant *variant = plan->lowered[n].variant;
-    mcl__node_report report = {.name = node->name, .variant = variant ? variant->name : NULL, .launches = (int)plan->span[n].count};
+    mcl__node_report report = {.name = node->name, .variant = variant ? variant->name : NULL,
+                                .choice = plan->lowered[n].choice, .origin = plan->lowered[n].origin,
+                                .algorithm = plan->lowered[n].algorithm, .launches = (int)plan->span[n].count};
     operator_text(node, report.op, sizeof report.op);
     mcl__shape_text(plan->graph->tensor[node->out[0]].shape, report.shape);
     if (!variant) return report;
@@ -195,8 +180,8 @@ char *mcl__plan_explain(const mcl__plan *plan)
     FILE *file = open_memstream(&text, &length);
     if (!file) return NULL;
     widths w = measure(plan);
-    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %8s  %10s  %9s  %s\n", w.node, "node", w.op, "operator", w.shape, "output",
-            w.variant, "variant", "launches", "KiB", "MFLOP", "products (M x N x K), derived weights");
+    fprintf(file, "%-*s  %-*s  %-*s  %-*s  %-8s  %8s  %10s  %9s  %s\n", w.node, "node", w.op, "operator", w.shape, "output",
+            w.variant, "variant", "by", "launches", "KiB", "MFLOP", "products (M x N x K), derived weights");
     for (int n = 0; n < plan->graph->nodes; n++) {
         mcl__segment segment = plan->graph->node[n].segment;
         if (n == 0 || plan->graph->node[n - 1].segment != segment) fprintf(file, "-- %s\n", segments[segment]);

@@ -194,6 +194,15 @@ void mcl__graph_node_into(mcl__graph *graph, mcl__segment segment, const char *n
     make_node(graph, segment, name, op, attrs, NULL, inputs, count, outputs, output_count);
 }
 
+void mcl__graph_problem_node(mcl__graph *graph, const char *name, const mcl__problem *problem, const int *inputs, const int *outputs)
+{
+    if (graph->error.status != MCL_OK) return;
+    mcl__node node = {.op = problem->op, .segment = MCL__COMPUTE, .name = name, .attrs = problem->attrs,
+                      .prologue = problem->prologue, .epilogue = problem->epilogue, .inputs = problem->inputs};
+    memcpy(node.in, inputs, (size_t)problem->inputs * sizeof *inputs);
+    add_node(graph, node, outputs, problem->outputs);
+}
+
 int mcl__graph_map(mcl__graph *graph, const char *name, const mcl_epilogue_code *code, int x, int t, int u)
 {
     mcl__epilogue epilogue = {.count = 1, .code = {*code}};

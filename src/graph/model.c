@@ -115,6 +115,7 @@ mcl_status mcl__model_create(mcl_device *device, const mcl__slot *parameters, in
     mcl__model *made = calloc(1, sizeof *made);
     if (!made) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the description of a model");
     made->device = device;
+    MCL_TRY_DONE(mcl__tuning_open(device, &made->tuning, error));
     if (optimiser) made->optimiser = *optimiser;
     else made->optimiser.groups = MCL_STEP_GROUPS; /* evaluation takes the groups as they come */
     if (made->optimiser.groups < 1 || made->optimiser.groups > MCL_STEP_GROUPS) {
@@ -153,6 +154,7 @@ void mcl__model_destroy(mcl__model *model)
     if (!model) return;
     list_buffers(model, list);
     for (int i = 0; i < BUFFERS; i++) mcl_buffer_destroy(list[i]);
+    mcl__tuning_free(&model->tuning);
     free(model->parameter);
     free(model->running);
     free(model);

@@ -2,7 +2,7 @@
  * statistics with their pending values, the step block and the run's record. Plans borrow it. */
 #ifndef MCL_GRAPH_MODEL_H
 #define MCL_GRAPH_MODEL_H
-#include "ops/op.h"
+#include "ops/tuning.h"
 
 /* A named tensor of a slab. Logical shapes: convolution (KH,KW,C/groups,K), dense (C,K), vectors (C). */
 typedef struct mcl__slot {
@@ -41,6 +41,7 @@ typedef struct mcl__model {
     mcl__slab running_value, pending;                 /* equal offsets */
     mcl_buffer *step, *record;                        /* mcl_step, mcl_state */
     int group_offset[MCL_STEP_GROUPS], group_elements[MCL_STEP_GROUPS]; /* ranges of the slabs */
+    mcl__tuning tuning;  /* the device's rows, and what a resumed run has recorded: which kernels plans take */
     uint64_t generation; /* changes whenever parameters change; derived forms are remade when theirs is older */
 } mcl__model;
 

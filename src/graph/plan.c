@@ -23,7 +23,7 @@ static mcl_status lower_nodes(mcl__plan *plan, const mcl__plan_options *options,
     for (int n = 0; n < graph->nodes; n++) {
         mcl_error cause = {0};
         mcl__problem problem = mcl__graph_problem(graph, &graph->node[n]);
-        mcl_status status = mcl__lower(&problem, &capabilities, force, &plan->lowered[n], &cause);
+        mcl_status status = mcl__tuning_lower(&graph->model->tuning, &problem, &capabilities, force, &plan->lowered[n], &cause);
         if (status != MCL_OK) return mcl__fail(error, status, "%s: %s", graph->node[n].name, cause.text);
     }
     return MCL_OK;
@@ -82,7 +82,7 @@ static mcl_status create_ring(mcl__plan *plan, mcl_error *error)
     return MCL_OK;
 }
 
-static mcl_status prepare_graph(mcl__graph *graph, const mcl__plan_options *options)
+mcl_status mcl__plan_prepare(mcl__graph *graph, const mcl__plan_options *options)
 {
     int count;
     MCL_TRY(graph->error.status);
@@ -147,7 +147,7 @@ mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options,
     }
     made->graph = graph;
     made->device = graph->model->device;
-    mcl_status status = prepare_graph(graph, options);
+    mcl_status status = mcl__plan_prepare(graph, options);
     if (status != MCL_OK) {
         mcl__fail(error, status, "%s", graph->error.text);
         goto done;

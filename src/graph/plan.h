@@ -23,6 +23,9 @@ typedef struct mcl__plan_statistics {
     double flops;           /* of one replay */
 } mcl__plan_statistics;
 
+/* The passes over the graph that a plan begins with; for those who want to know its nodes and no plan. */
+mcl_status mcl__plan_prepare(mcl__graph *graph, const mcl__plan_options *options);
+
 /* Takes the graph (destroyed with the plan, or on failure). Touches every slab, so that too little memory shows here:
  * MCL_ERROR_MEMORY says how much was wanted and how much there is. */
 mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options, mcl__plan **plan, mcl_error *error);
@@ -45,6 +48,9 @@ mcl_status mcl__plan_find_bad(mcl__plan *plan, const char **name, const char **o
 /* One node as it was lowered: what it is, and what it has to do. */
 typedef struct mcl__node_report {
     const char *name, *variant; /* live as long as the plan; variant NULL: a view, without any work */
+    const char *choice;         /* the variant with its parameters */
+    mcl__origin origin;         /* who chose it */
+    mcl__algorithm algorithm;
     char op[96], shape[64];     /* "conv2d +bias +relu"; of the first output */
     int launches;
     double flops, bytes;        /* read and written, each tensor once, and workspace */
@@ -55,7 +61,7 @@ mcl__node_report mcl__plan_node(const mcl__plan *plan, int node);
  * forms to seconds[nodes of the graph]. The device was opened with profiling. Waits after each node. */
 mcl_status mcl__plan_profile(mcl__plan *plan, double *seconds);
 
-/* The text of --explain: a line a node (name, operator, output shape, variant, launches, bytes, library products), then totals,
+/* The text of --explain: a line a node (name, operator, output shape, variant and who chose it, launches, bytes, library products), then totals,
  * peak memory, what a batch needs. Allocated with malloc. */
 char *mcl__plan_explain(const mcl__plan *plan);
 

@@ -1,6 +1,6 @@
 /* Lowering: picks the variant that serves a problem and collects the commands that it emits. Errors are sticky: after the
  * first, emitters do nothing and mcl__lower reports it. Everything a command points to lives in the lowering's arena. */
-#include "ops/op.h"
+#include "ops/choice.h"
 #include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,11 +200,11 @@ static bool applies(const mcl__variant *variant, const mcl__problem *problem, co
     return !variant->applicable || variant->applicable(problem, capabilities);
 }
 
-/* Is this the variant that `force`, "NAME" or "NAME:CANDIDATE", names? */
+/* Is this the variant that `force`, "NAME", "NAME:CANDIDATE" or "NAME(PARAMETERS)", names? */
 static bool named(const mcl__variant *variant, const char *force)
 {
     size_t length = strlen(variant->name);
-    return strncmp(force, variant->name, length) == 0 && (force[length] == 0 || force[length] == ':');
+    return strncmp(force, variant->name, length) == 0 && strchr(":(", force[length]);
 }
 
 static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
@@ -217,14 +217,26 @@ static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabi
     return NULL;
 }
 
+/* Which of the candidates `force` asks for; 0 where it asks for none, or for one that is not there. */
+static int asked_candidate(const char *force, const char *variant, const mcl__parameters *list, int count)
+{
+    const char *how = force + strlen(variant);
+    char choice[MCL__CHOICE];
+    if (*how == ':') return atoi(how + 1) > 0 && atoi(how + 1) < count ? atoi(how + 1) : 0;
+    for (int i = 0; *how && i < count; i++) {
+        mcl__choice_text(variant, &list[i], choice);
+        if (strcmp(choice, force) == 0) return i;
+    }
+    return 0;
+}
+
 static mcl__parameters choose_parameters(const mcl__lowering *lowering, const mcl__variant *variant, const mcl__problem *problem)
 {
     mcl__parameters list[MCL__MOST_CANDIDATES] = {0};
-    const char *colon = lowering->force && named(variant, lowering->force) ? strchr(lowering->force, ':') : NULL;
     int count = variant->candidates ? variant->candidates(problem, lowering->capabilities, list) : 0;
-    int wanted = colon ? atoi(colon + 1) : 0;
+    bool asked = lowering->force && named(variant, lowering->force);
     assert(count <= MCL__MOST_CANDIDATES);
-    return list[wanted > 0 && wanted < count ? wanted : 0];
+    return list[asked ? asked_candidate(lowering->force, variant->name, list, count) : 0];
 }
 
 void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out)
@@ -315,6 +327,7 @@ static void lower_whole(mcl__lowering *lowering, const mcl__problem *problem, co
     if (problem->prologue.count > 0 && !(variant->takes_prologue && variant->takes_prologue(problem, capabilities)))
         lower_prologue(lowering, problem);
     lowering->parameters = choose_parameters(lowering, variant, problem);
+    mcl__choice_text(variant->name, variant->candidates ? &lowering->parameters : NULL, lowering->out->choice);
     variant->lower(lowering, problem);
     if (mcl__epilogue_has_stats(&problem->epilogue) && !(variant->takes_stats && variant->takes_stats(problem, capabilities)))
         lower_stats(lowering, problem);

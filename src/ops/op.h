@@ -138,6 +138,12 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device);
 #define MCL__MOST_CANDIDATES 16
 typedef struct mcl__parameters { int value[4]; } mcl__parameters;
 
+/* A choice in words: "product", or "tile(4,2,16,1)" with the parameters where there is something to choose. */
+#define MCL__CHOICE 48
+/* Who made a choice: nobody (the variants' order), the rows that the library ships, the user's own measurement, the checkpoint
+ * that a run goes on from, or whoever forced a variant. */
+typedef enum mcl__origin { MCL__DEFAULT, MCL__SHIPPED, MCL__TUNED, MCL__RECORDED, MCL__FORCED } mcl__origin;
+
 /* How a variant comes to the values that its operator defines: the oracle's bounds depend on it. */
 typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD4, MCL__WINOGRAD2 } mcl__algorithm;
 
@@ -178,6 +184,8 @@ const mcl__parameters *mcl__lowering_parameters(const mcl__lowering *lowering); 
 /* What lowering one problem gave. */
 typedef struct mcl__lowered {
     const struct mcl__variant *variant;
+    char choice[MCL__CHOICE];
+    mcl__origin origin; /* MCL__DEFAULT unless somebody above lowering sets it */
     mcl__algorithm algorithm;
     mcl__command *command;
     int commands;
@@ -202,8 +210,8 @@ typedef struct mcl__variant {
 } mcl__variant;
 
 /* Lowers with the first applicable variant, or with the one named `force` where it exists and applies ("reference" exists
- * everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate 2, its first one
- * where there are not so many. Free with mcl__lowered_free. */
+ * everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate 2, "tile(4,2,16,1)"
+ * the one with these parameters, its first one where there is none such. Free with mcl__lowered_free. */
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
                       mcl_error *error);
 void mcl__lowered_free(mcl__lowered *lowered);

@@ -1,0 +1,82 @@
+/* Rows in memory: which one serves a problem. */
+#include "ops/tuning.h"
+#include "base/arena.h"
+#include <stdlib.h>
+#include <string.h>
+
+void mcl__tuning_free(mcl__tuning *tuning)
+{
+    free(tuning->row);
+    *tuning = (mcl__tuning){0};
+}
+
+static bool same_place(const mcl__tuning_row *a, const mcl__tuning_row *b)
+{
+    if (a->origin != b->origin || a->batch != b->batch || strcmp(a->problem, b->problem) != 0) return false;
+    if (!*a->failed && !*b->failed) return true;
+    return *a->failed && *b->failed && strcmp(a->choice, b->choice) == 0;
+}
+
+mcl_status mcl__tuning_add(mcl__tuning *tuning, const mcl__tuning_row *row, mcl_error *error)
+{
+    for (size_t i = 0; i < tuning->count; i++)
+        if (same_place(&tuning->row[i], row)) {
+            tuning->row[i] = *row;
+            return MCL_OK;
+        }
+    if (!mcl__grow(&tuning->row, &tuning->room, tuning->count + 1, sizeof *tuning->row))
+        return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for tuning rows");
+    tuning->row[tuning->count++] = *row;
+    return MCL_OK;
+}
+
+/* How far a row's batch is from the one wanted: 1, or more. */
+static double distance(int batch, int wanted)
+{
+    return batch > wanted ? (double)batch / wanted : (double)wanted / batch;
+}
+
+static bool nearer(const mcl__tuning_row *row, const mcl__tuning_row *than, int batch)
+{
+    if (row->origin != than->origin) return row->origin > than->origin;
+    double here = distance(row->batch, batch), there = distance(than->batch, batch);
+    return here < there || (here == there && row->batch < than->batch);
+}
+
+const mcl__tuning_row *mcl__tuning_find(const mcl__tuning *tuning, const mcl__problem *problem)
+{
+    char text[MCL__PROBLEM_TEXT];
+    int batch = mcl__problem_batch(problem);
+    const mcl__tuning_row *best = NULL;
+    if (tuning->count == 0) return NULL;
+    mcl__problem_text(problem, text);
+    for (size_t i = 0; i < tuning->count; i++) {
+        const mcl__tuning_row *row = &tuning->row[i];
+        if (*row->failed || strcmp(row->problem, text) != 0) continue;
+        if (!best || nearer(row, best, batch)) best = row;
+    }
+    return best;
+}
+
+const mcl__tuning_row *mcl__tuning_failed(const mcl__tuning *tuning, const char *problem, const char *choice)
+{
+    for (size_t i = 0; i < tuning->count; i++) {
+        const mcl__tuning_row *row = &tuning->row[i];
+        if (*row->failed && strcmp(row->problem, problem) == 0 && strcmp(row->choice, choice) == 0) return row;
+    }
+    return NULL;
+}
+
+mcl_status mcl__tuning_lower(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                             const char *force, mcl__lowered *out, mcl_error *error)
+{
+    const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
+    MCL_TRY(mcl__lower(problem, capabilities, row ? row->choice : force, out, error));
+    if (force) out->origin = MCL__FORCED;
+    if (!row) return MCL_OK;
+    if (strcmp(row->choice, out->choice) == 0) out->origin = row->origin;
+    else if (row->origin == MCL__RECORDED)
+        mcl__log(MCL_LOG_WARNING, "the run computed \"%s\" with %s, which is not there any more or does not apply here; %s does it "
+                                  "from now on, and gives other bits", row->problem, row->choice, out->choice);
+    return MCL_OK;
+}
