@@ -1,6 +1,6 @@
 /* Steps, their times, and where these go. */
 #include "train/bench.h"
-#include "base/random.h"
+#include "train/rig.h"
 #include "train/trainer.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,117 +35,23 @@ static void reset_peak(void)
 
 static uint64_t growth(uint64_t before, uint64_t after) { return after > before ? after - before : 0; }
 
-/* --- One training, ready to step ------------------------------------------------------------------------------------------ */
+/* --- Steps ---------------------------------------------------------------------------------------------------------------- */
 
-typedef struct rig {
-    mcl_device *device;
-    const mcl_network *network;
-    mcl_train_options options;
-    mcl__model *model;
-    mcl__pictures pictures;
-    mcl__feed feed;
-    mcl__purpose train;
-    int step;
-} rig;
-
-static mcl_status make_pictures(rig *r, int count, mcl_error *error)
-{
-    mcl_preprocessing preprocessing = {.mean = {127.5f, 127.5f, 127.5f, 127.5f},
-                                       .inverse_deviation = {0.0136f, 0.0136f, 0.0136f, 0.0136f}};
-    mcl__pictures *p = &r->pictures;
-    int H, W, C, classes = mcl_network_classes(r->network);
-    mcl_network_input_shape(r->network, &H, &W, &C);
-    MCL_TRY(mcl__pictures_create_empty(r->device, H, W, C, &preprocessing, p, error));
-    uint64_t bytes = (uint64_t)count * H * W * C;
-    if (bytes >= 1ull << 31) return mcl__fail(error, MCL_ERROR_INVALID, "%d pictures of %d x %d x %d are too many", count, H, W, C);
-    p->resident = true;
-    p->count = count;
-    MCL_TRY_DEVICE(r->device, mcl_buffer_create(r->device, bytes, &p->pixels), error);
-    MCL_TRY_DEVICE(r->device, mcl_buffer_create(r->device, (uint64_t)count * sizeof(int32_t), &p->labels), error);
-    uint8_t *pixels = malloc(bytes);
-    int32_t *labels = malloc((size_t)count * sizeof *labels);
-    mcl_status status = pixels && labels ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for pictures");
-    if (status == MCL_OK) {
-        uint32_t state = 1;
-        for (uint64_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
-        for (int i = 0; i < count; i++) labels[i] = (int)((state = state * 1664525u + 1013904223u) >> 8) % classes;
-        status = mcl_buffer_write(p->pixels, 0, bytes, pixels);
-        if (status == MCL_OK) status = mcl_buffer_write(p->labels, 0, (uint64_t)count * sizeof *labels, labels);
-        if (status != MCL_OK) mcl__device_error_to(r->device, status, error);
-    }
-    free(pixels);
-    free(labels);
-    return status;
-}
-
-static mcl_status begin_feed(rig *r, mcl_error *error)
-{
-    int count = r->pictures.count;
-    int32_t *order = malloc((size_t)count * sizeof *order);
-    if (!order) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the order of samples");
-    for (int i = 0; i < count; i++) order[i] = i;
-    mcl_status status = mcl__feed_begin(&r->feed, order, count, 0, error);
-    free(order);
-    return status;
-}
-
-static mcl_status rig_create(rig *r, const mcl__bench_options *options, mcl_error *error)
+static mcl_status prepare(mcl__rig *r, const mcl__bench_options *options, mcl_error *error)
 {
     int pictures = options->pictures ? options->pictures : 4 * options->batch;
-    if (pictures < options->batch) pictures = options->batch;
-    r->options = (mcl_train_options){.batch = options->batch, .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f};
-    MCL_TRY(mcl__train_options_resolve(&r->options, &r->options, error));
-    MCL_TRY(mcl__model_for(r->device, r->network, &r->options, &r->model, error));
-    MCL_TRY(mcl__network_initialise(r->network, r->model, 1, error));
-    MCL_TRY(make_pictures(r, pictures, error));
-    MCL_TRY(mcl__feed_create(&r->pictures, options->batch, pictures, &r->feed, error));
-    MCL_TRY(begin_feed(r, error));
-    return mcl__purpose_train(r->model, r->network, &r->feed, options->batch, &r->options, &r->train, error);
+    mcl_train_options train = {.batch = options->batch, .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f};
+    MCL_TRY(mcl__rig_create(r, &train, pictures < options->batch ? options->batch : pictures, error));
+    return mcl__rig_plan(r, error);
 }
 
-static void rig_destroy(rig *r)
-{
-    mcl__purpose_destroy(&r->train);
-    mcl__feed_destroy(&r->feed);
-    if (r->pictures.device) mcl__pictures_destroy(&r->pictures);
-    mcl__model_destroy(r->model);
-    mcl_device_close(r->device);
-}
-
-static mcl_status write_step(rig *r)
-{
-    int s = ++r->step, batch = r->options.batch, batches = r->pictures.count / batch;
-    mcl_step step = {.step = s,
-                     .first_sample = (s - 1) % batches * batch,
-                     .valid_samples = batch,
-                     .slot = s % MCL_HISTORY,
-                     .inverse_valid = 1.0f / (float)batch,
-                     .seed_low = 1};
-    for (int g = 0; g < MCL_STEP_GROUPS; g++) step.group[g] = mcl__step_group(&r->options, s, batches);
-    return mcl__plan_step(r->train.plan, &step);
-}
-
-/* Enqueues a step; *host gets what the host took for that. Waits. */
-static mcl_status run_step(rig *r, double *host, double *seconds)
-{
-    double start = mcl__seconds();
-    MCL_TRY(write_step(r));
-    for (int segment = MCL__LOAD; segment < MCL__SEGMENTS; segment++) MCL_TRY(mcl__plan_run(r->train.plan, (mcl__segment)segment));
-    *host = mcl__seconds() - start;
-    MCL_TRY(mcl_device_finish(r->device));
-    *seconds = mcl__seconds() - start;
-    return MCL_OK;
-}
-
-static mcl_status check_record(rig *r, mcl_error *error)
+static mcl_status check_record(mcl__rig *r, mcl_error *error)
 {
     mcl_state state;
     MCL_TRY_DEVICE(r->device, mcl__model_record(r->model, &state), error);
     if (state.first_bad) return mcl__fail(error, MCL_ERROR_DIVERGED, "step %d: a NaN or infinity", state.first_bad);
     return MCL_OK;
 }
-
-/* --- Steps ---------------------------------------------------------------------------------------------------------------- */
 
 static int by_size(const void *a, const void *b)
 {
@@ -159,16 +65,16 @@ static double median(double *value, int count)
     return count % 2 ? value[count / 2] : 0.5 * (value[count / 2 - 1] + value[count / 2]);
 }
 
-static mcl_status measure_steps(rig *r, int wanted, mcl__bench *b, mcl_error *error)
+static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_error *error)
 {
     static double seconds[MOST_STEPS], host[MOST_STEPS];
     double begun = 0, ignored;
-    for (int i = 0; i < WARM_STEPS; i++) MCL_TRY_DEVICE(r->device, run_step(r, &ignored, &ignored), error);
+    for (int i = 0; i < WARM_STEPS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_step(r, &ignored, &ignored), error);
     uint64_t launches = r->device->counters.launches;
     begun = mcl__seconds();
     for (int n = 0; n < MOST_STEPS; n++) {
         if (wanted ? n == wanted : n >= LEAST_STEPS && mcl__seconds() - begun > enough_seconds) break;
-        MCL_TRY_DEVICE(r->device, run_step(r, &host[n], &seconds[n]), error);
+        MCL_TRY_DEVICE(r->device, mcl__rig_step(r, &host[n], &seconds[n]), error);
         b->steps = n + 1;
     }
     b->launches = (double)(r->device->counters.launches - launches) / b->steps;
@@ -181,7 +87,7 @@ static mcl_status measure_steps(rig *r, int wanted, mcl__bench *b, mcl_error *er
     return MCL_OK;
 }
 
-static mcl_status measure(rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
+static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
 {
     double start = mcl__seconds(), ignored;
     MCL_TRY(mcl_device_open(options->device, &options->device_options, &r->device, error));
@@ -191,8 +97,8 @@ static mcl_status measure(rig *r, const mcl__bench_options *options, mcl__bench 
     reset_peak();
     uint64_t before = process_memory("VmRSS:");
     start = mcl__seconds() - opening;
-    MCL_TRY(rig_create(r, options, error));
-    MCL_TRY_DEVICE(r->device, run_step(r, &ignored, &ignored), error);
+    MCL_TRY(prepare(r, options, error));
+    MCL_TRY_DEVICE(r->device, mcl__rig_step(r, &ignored, &ignored), error);
     b->first_step = mcl__seconds() - start;
     b->programs_built = r->device->counters.programs_built;
     b->programs_loaded = r->device->counters.programs_loaded;
@@ -229,19 +135,19 @@ static void add_layer(mcl__bench *b, const mcl__node_report *node, double second
     snprintf(layer->name, sizeof layer->name, "%s", node->name);
     snprintf(layer->op, sizeof layer->op, "%s", node->op);
     snprintf(layer->shape, sizeof layer->shape, "%s", node->shape);
-    snprintf(layer->variant, sizeof layer->variant, "%s", node->variant);
+    snprintf(layer->variant, sizeof layer->variant, "%s", node->choice);
     layer->roofline = mcl__roofline(&b->peak, node->flops, node->bytes);
 }
 
-static mcl_status profile_nodes(rig *r, int nodes, mcl__bench *b, mcl_error *error)
+static mcl_status profile_nodes(mcl__rig *r, int nodes, mcl__bench *b, mcl_error *error)
 {
     double *seconds = calloc((size_t)nodes + 1, sizeof *seconds), ignored;
     b->layer = calloc((size_t)nodes + 1, sizeof *b->layer);
     mcl_status status = seconds && b->layer ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the layers");
     if (status != MCL_OK) goto done;
-    for (int i = 0; i < WARM_PROFILED && status == MCL_OK; i++) status = run_step(r, &ignored, &ignored);
+    for (int i = 0; i < WARM_PROFILED && status == MCL_OK; i++) status = mcl__rig_step(r, &ignored, &ignored);
     for (int i = 0; i < PROFILED_STEPS && status == MCL_OK; i++)
-        if ((status = write_step(r)) == MCL_OK) status = mcl__plan_profile(r->train.plan, seconds);
+        if ((status = mcl__rig_write_step(r)) == MCL_OK) status = mcl__plan_profile(r->train.plan, seconds);
     if (status != MCL_OK) {
         mcl__device_error_to(r->device, status, error);
         goto done;
@@ -250,7 +156,7 @@ static mcl_status profile_nodes(rig *r, int nodes, mcl__bench *b, mcl_error *err
         mcl__node_report node = mcl__plan_node(r->train.plan, n);
         if (node.variant) add_layer(b, &node, seconds[n] / PROFILED_STEPS);
     }
-    mcl__node_report forms = {.name = "derived weights", .variant = "-", .op = "-", .shape = "-",
+    mcl__node_report forms = {.name = "derived weights", .choice = "-", .op = "-", .shape = "-",
                               .launches = b->plan.derive_launches, .bytes = 2.0 * (double)b->plan.derived_bytes};
     if (forms.launches) add_layer(b, &forms, seconds[nodes] / PROFILED_STEPS);
     qsort(b->layer, (size_t)b->layers, sizeof *b->layer, farthest_first);
@@ -262,23 +168,25 @@ done:
 /* With a device of its own, because profiling costs time. */
 static mcl_status measure_layers(const mcl_network *network, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
 {
-    rig r = {.network = network};
+    mcl__rig r = {.network = network};
     mcl_device_options device_options = options->device_options;
     device_options.profiling = true;
     mcl_status status = mcl_device_open(options->device, &device_options, &r.device, error);
-    if (status == MCL_OK) status = rig_create(&r, options, error);
+    if (status == MCL_OK) status = prepare(&r, options, error);
     if (status == MCL_OK) status = profile_nodes(&r, mcl__plan_graph(r.train.plan)->nodes, b, error);
-    rig_destroy(&r);
+    mcl__rig_destroy(&r);
+    mcl_device_close(r.device);
     return status;
 }
 
 mcl_status mcl__bench_run(const mcl_network *network, const mcl__bench_options *options, mcl__bench *bench, mcl_error *error)
 {
-    rig r = {.network = network};
+    mcl__rig r = {.network = network};
     *bench = (mcl__bench){.batch = options->batch};
     if (options->steps > MOST_STEPS) return mcl__fail(error, MCL_ERROR_INVALID, "at most %d steps are measured", MOST_STEPS);
     mcl_status status = measure(&r, options, bench, error);
-    rig_destroy(&r);
+    mcl__rig_destroy(&r);
+    mcl_device_close(r.device);
     if (status == MCL_OK && options->layers) status = measure_layers(network, options, bench, error);
     if (status != MCL_OK) mcl__bench_free(bench);
     return status;

@@ -17,7 +17,7 @@ typedef struct mcl__bench_options {
 
 /* A node's share of a step. */
 typedef struct mcl__bench_layer {
-    char name[160], op[96], shape[64], variant[32];
+    char name[160], op[96], shape[64], variant[MCL__CHOICE]; /* with its parameters */
     int launches;
     double seconds, flops, bytes;
     double roofline; /* seconds that it would take at the device's peak or bandwidth, whichever is the longer */

@@ -41,20 +41,45 @@ static const mcl__recompute recompute[] = {[MCL_RECOMPUTE_AUTO] = MCL__RECOMPUTE
                                           [MCL_RECOMPUTE_ON] = MCL__RECOMPUTE_ON,
                                           [MCL_RECOMPUTE_OFF] = MCL__RECOMPUTE_OFF};
 
-mcl_status mcl__purpose_train(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
-                              const mcl_train_options *options, mcl__purpose *purpose, mcl_error *error)
+/* A whole step: loading, forward, loss, backward, update. */
+static mcl_status train_graph(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
+                              const mcl_train_options *options, int *logits, mcl__graph **made, mcl_error *error)
 {
     mcl__graph *graph;
     if (mcl__graph_create(model, true, &graph) != MCL_OK) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the graph");
     int x = add_load(graph, feed, batch, options);
-    purpose->batch = batch;
-    purpose->logits = mcl__network_emit(network, graph, x);
-    purpose->probabilities = -1;
-    int loss = add_loss(graph, purpose->logits, x + 1);
+    *logits = mcl__network_emit(network, graph, x);
+    int loss = add_loss(graph, *logits, x + 1);
     if (graph->error.status != MCL_OK || mcl__graph_differentiate(graph, loss) != MCL_OK || mcl__graph_update(graph) != MCL_OK)
         return graph_failed(graph, error);
-    return mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = options->no_fuse, .recompute = recompute[options->recompute]},
-                            &purpose->plan, error);
+    *made = graph;
+    return MCL_OK;
+}
+
+static mcl__plan_options plan_options(const mcl_train_options *options)
+{
+    return (mcl__plan_options){.no_fuse = options->no_fuse, .recompute = recompute[options->recompute]};
+}
+
+mcl_status mcl__purpose_train(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
+                              const mcl_train_options *options, mcl__purpose *purpose, mcl_error *error)
+{
+    mcl__graph *graph;
+    mcl__plan_options how = plan_options(options);
+    purpose->batch = batch;
+    purpose->probabilities = -1;
+    MCL_TRY(train_graph(model, network, feed, batch, options, &purpose->logits, &graph, error));
+    return mcl__plan_create(graph, &how, &purpose->plan, error);
+}
+
+mcl_status mcl__purpose_train_nodes(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
+                                    const mcl_train_options *options, mcl__graph **graph, mcl_error *error)
+{
+    int logits;
+    mcl__plan_options how = plan_options(options);
+    MCL_TRY(train_graph(model, network, feed, batch, options, &logits, graph, error));
+    mcl_status status = mcl__plan_prepare(*graph, &how);
+    return status == MCL_OK ? MCL_OK : graph_failed(*graph, error);
 }
 
 mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,

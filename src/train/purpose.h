@@ -13,6 +13,9 @@ typedef struct mcl__purpose {
 /* A training step of `batch` samples (one micro-batch). */
 mcl_status mcl__purpose_train(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
                               const mcl_train_options *options, mcl__purpose *purpose, mcl_error *error);
+/* The nodes that this plan would have, without one: nothing is lowered, placed or compiled. Destroy the graph. */
+mcl_status mcl__purpose_train_nodes(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
+                                    const mcl_train_options *options, mcl__graph **graph, mcl_error *error);
 /* Loss, hits and probabilities of a batch. */
 mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,
                                  mcl__purpose *purpose, mcl_error *error);

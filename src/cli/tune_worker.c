@@ -1,0 +1,147 @@
+/* Both ends of the pipe between `monocle tune` and its worker. Structs travel as they are: both ends are one program. */
+#include "cli/tune_worker.h"
+#include "cli/cli.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { NEWS_FILE = 3 }; /* stdout is the drivers' to chatter on */
+
+extern char **environ;
+
+static bool read_whole(int file, void *target, size_t bytes)
+{
+    for (size_t have = 0; have < bytes;) {
+        ssize_t got = read(file, (char *)target + have, bytes - have);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) return false;
+        have += (size_t)got;
+    }
+    return true;
+}
+
+static bool write_whole(int file, const void *source, size_t bytes)
+{
+    for (size_t done = 0; done < bytes;) {
+        ssize_t put = write(file, (const char *)source + done, bytes - done);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return false;
+        done += (size_t)put;
+    }
+    return true;
+}
+
+/* --- The worker ----------------------------------------------------------------------------------------------------------- */
+
+static void tell(const mcl__tune_news *news, void *user)
+{
+    (void)user;
+    if (!write_whole(NEWS_FILE, news, sizeof *news)) _exit(EXIT_FAILURE); /* nobody listens */
+}
+
+static void tell_error(const mcl_error *error)
+{
+    mcl__tune_news news = {.stage = MCL__TUNE_REFUSED};
+    snprintf(news.text, sizeof news.text, "%.*s", (int)sizeof news.text - 1, error->text);
+    tell(&news, NULL);
+}
+
+int mcl__worker_run(void)
+{
+    mcl__worker_device wanted;
+    mcl__worker_request request;
+    mcl_device *device = NULL;
+    mcl_error error = {0};
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may hang in a driver when nobody waits any more */
+    signal(SIGINT, SIG_IGN);          /* who asks decides */
+    if (!read_whole(STDIN_FILENO, &wanted, sizeof wanted)) return EXIT_FAILURE;
+    mcl_device_options options = {.threads = wanted.threads, .gemm = *wanted.gemm ? wanted.gemm : NULL, .tuning = MCL_TUNING_OFF};
+    mcl_status status = mcl_device_open(wanted.selector, &options, &device, &error);
+    if (status == MCL_OK) tell(&(mcl__tune_news){.stage = MCL__TUNE_READY}, NULL);
+    while (status == MCL_OK && read_whole(STDIN_FILENO, &request, sizeof request)) {
+        status = mcl__tune_measure(device, &request.problem, (const char(*)[MCL__CHOICE])request.choice, request.count, tell, NULL, &error);
+    }
+    if (status != MCL_OK) tell_error(&error);
+    mcl_device_close(device);
+    return status == MCL_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* --- The one who asks ----------------------------------------------------------------------------------------------------- */
+
+static int spawn(int requests, int news, pid_t *process)
+{
+    char program[4096], *const arguments[] = {"monocle", "tune", MCL__WORKER_WORD, NULL};
+    posix_spawn_file_actions_t actions;
+    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (length < 0) return errno;
+    program[length] = 0;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_adddup2(&actions, requests, STDIN_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, news, NEWS_FILE);
+    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
+    int code = posix_spawn(process, program, &actions, NULL, arguments, environ);
+    posix_spawn_file_actions_destroy(&actions);
+    return code;
+}
+
+/* Above the numbers that the worker's files get, so that none of these is overwritten before it was taken. */
+static int high(int file)
+{
+    int moved = fcntl(file, F_DUPFD_CLOEXEC, 10);
+    close(file);
+    return moved;
+}
+
+mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *worker, mcl_error *error)
+{
+    int requests[2], news[2];
+    *worker = (mcl__worker){0};
+    if (pipe2(requests, O_CLOEXEC) != 0) return mcl__fail(error, MCL_ERROR_IO, "no pipe: %s", strerror(errno));
+    if (pipe2(news, O_CLOEXEC) != 0) {
+        close(requests[0]), close(requests[1]);
+        return mcl__fail(error, MCL_ERROR_IO, "no pipe: %s", strerror(errno));
+    }
+    for (int i = 0; i < 2; i++) requests[i] = high(requests[i]), news[i] = high(news[i]);
+    int code = spawn(requests[0], news[1], &worker->process);
+    close(requests[0]), close(news[1]);
+    worker->to = requests[1];
+    worker->from = news[0];
+    if (code == 0 && write_whole(worker->to, device, sizeof *device)) return MCL_OK;
+    if (code != 0) worker->process = 0, close(worker->to), close(worker->from);
+    else mcl__worker_stop(worker, NULL);
+    return mcl__fail(error, MCL_ERROR_IO, "cannot start a process that measures: %s", strerror(code ? code : EPIPE));
+}
+
+void mcl__worker_stop(mcl__worker *worker, char how[80])
+{
+    int status = 0;
+    if (how) *how = 0;
+    if (!worker->process) return;
+    kill(worker->process, SIGKILL);
+    while (waitpid(worker->process, &status, 0) < 0 && errno == EINTR) continue;
+    if (how && WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) snprintf(how, 80, "crashes: %s", strsignal(WTERMSIG(status)));
+    close(worker->to);
+    close(worker->from);
+    *worker = (mcl__worker){0};
+}
+
+bool mcl__worker_ask(const mcl__worker *worker, const mcl__worker_request *request)
+{
+    return write_whole(worker->to, request, sizeof *request);
+}
+
+mcl__heard mcl__worker_listen(const mcl__worker *worker, double seconds, mcl__tune_news *news)
+{
+    struct pollfd file = {.fd = worker->from, .events = POLLIN};
+    int ready = poll(&file, 1, seconds > 0 ? (int)(1e3 * seconds) + 1 : 0);
+    if (ready < 0) return errno == EINTR ? MCL__HEARD_SIGNAL : MCL__HEARD_END;
+    if (ready == 0) return MCL__HEARD_NOTHING;
+    return read_whole(worker->from, news, sizeof *news) ? MCL__HEARD_NEWS : MCL__HEARD_END;
+}
