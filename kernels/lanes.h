@@ -15,6 +15,7 @@
 #endif
 #ifndef PROLOGUE
 #define PROLOGUE_PARAMS
+#define PROLOGUE_ARGS
 #define PROLOGUE(T, LOAD, v, channel)
 #endif
 
@@ -82,7 +83,7 @@ void lanes_transpose(VECTOR row[VW])
 }
 #endif
 
-#define LOAD_WHOLE(p) VLOAD(0, p)
+#define LOAD_WHOLE(p) GLOBAL_AT_CONST(p, 0)
 #define LOAD_PART(p) load_part(p, part)
 
 /* Applies the epilogue to the vector v at (row, channel) of y (rows, channels), and stores the channels that exist. */

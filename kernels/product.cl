@@ -2,14 +2,16 @@
  * where a work-group is one work-item, a vector one register, and local memory its cache. product_args.h says what is summed.
  *                              columns: panels of WIDTH = NV * VW
  *                         [VW|VW|..NV] [VW|VW|..NV] ...
- *   `block` rows      P   +----------+ +----------+     global id 0: block of rows, id 1: `panels` panels,
+ *   `block` rows      P   +----------+ +----------+     global id 0: `span` rows, id 1: `panels` panels,
  *   in tiles of P         | sum      | |          |     id 2: group and class
  *                     P   +----------+ +----------+
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
- * them) and, one after the other, its panels of weights, so that the inner loop reads local memory at constant distances. */
+ * them, and what the prologue makes of the others) and, one after the other, its panels of weights, so that the inner loop reads
+ * local memory at constant distances. With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
+#include "stats.h"
 
 #ifndef NV
 #define NV 2 /* vectors of a tile */
@@ -19,6 +21,9 @@
 #endif
 #ifndef DEPTH
 #define DEPTH 256
+#endif
+#ifndef STATS
+#define STATS 0
 #endif
 #define WIDTH (NV * VW)
 #define PITCH (DEPTH + VW) /* of a staged row: what is copied beyond its end does no harm */
@@ -100,6 +105,73 @@ void fetch_tile(__local float *result, __global const float *y, __local const in
     }
 }
 
+/* result += rows * panel, `part` deep, where `fresh` results begin at 0. A function of its own, since a compiler that has the rest
+ * in sight keeps other things than sums in registers. */
+void add_products(__local float *result, __local const float *panel,
+#if STAGED
+                  __local const float *value, int part, int fresh)
+#define VALUE(i) value[(i) * PITCH + d]
+#else
+                  __global const float *x, __local const int *source, int part, int fresh)
+#define VALUE(i) value[i][d]
+#endif
+{
+    VECTOR sum[P][NV];
+#if !STAGED
+    __global const float *value[P];
+#pragma unroll
+    for (int i = 0; i < P; i++) value[i] = x + source[i];
+#endif
+#pragma unroll
+    for (int i = 0; i < P; i++)
+#pragma unroll
+        for (int j = 0; j < NV; j++) sum[i][j] = fresh ? (VECTOR)(0.0f) : LOCAL_AT_CONST(result + i * WIDTH, j);
+    for (int d = 0; d < part; d++, panel += WIDTH) {
+        VECTOR b[NV];
+#pragma unroll
+        for (int j = 0; j < NV; j++) b[j] = LOCAL_AT_CONST(panel, j);
+#pragma unroll
+        for (int i = 0; i < P; i++) {
+            const VECTOR v = (VECTOR)(VALUE(i));
+#pragma unroll
+            for (int j = 0; j < NV; j++) sum[i][j] = fma(v, b[j], sum[i][j]);
+        }
+    }
+#pragma unroll
+    for (int i = 0; i < P; i++)
+#pragma unroll
+        for (int j = 0; j < NV; j++) LOCAL_AT(result + i * WIDTH, j) = sum[i][j];
+}
+
+#if STATS
+/* Joins a tile's `tall` finished rows to the statistics of a panel's columns, `left` of them, which are of `count` rows so far. */
+void join_stats(__global float *mean, __global float *squares, __local const float *result, int tall, int left, float count)
+{
+    for (int j = 0; j < NV && j * VW < left; j++) {
+        const int part = min(left - j * VW, VW);
+        VECTOR total = (VECTOR)(0.0f), tile_squares = (VECTOR)(0.0f), m = (VECTOR)(0.0f), m2 = (VECTOR)(0.0f);
+        for (int i = 0; i < tall; i++) total += LOCAL_AT_CONST(result + i * WIDTH, j);
+        const VECTOR tile_mean = total * (1.0f / (float)tall);
+        for (int i = 0; i < tall; i++) {
+            const VECTOR apart = LOCAL_AT_CONST(result + i * WIDTH, j) - tile_mean;
+            tile_squares = fma(apart, apart, tile_squares);
+        }
+        if (count > 0.0f) {
+            m = part == VW ? GLOBAL_AT_CONST(mean, j) : load_part(mean + j * VW, part);
+            m2 = part == VW ? GLOBAL_AT_CONST(squares, j) : load_part(squares + j * VW, part);
+        }
+        STATS_JOIN(VECTOR, m, m2, count, tile_mean, tile_squares, (float)tall);
+        if (part == VW) {
+            GLOBAL_AT(mean, j) = m;
+            GLOBAL_AT(squares, j) = m2;
+        } else {
+            store_part(m, mean + j * VW, 0, part);
+            store_part(m2, squares + j * VW, 0, part);
+        }
+    }
+}
+#endif
+
 /* The kernel's parameters for the epilogue stand in no function, so what finishes a row is text of the kernel. */
 #define FINISH_ROW(v, p, row, channel, there)                        \
     if (there >= VW) {                                               \
@@ -116,92 +188,63 @@ void fetch_tile(__local float *result, __global const float *y, __local const in
     }
 
 __attribute__((reqd_work_group_size(1, 1, 1)))
-__kernel void product(__global const float *restrict x, __global const float *restrict w, __global float *restrict y
-                      EPILOGUE_PARAMS, mcl_product_args a)
+__kernel void product(__global const float *restrict x, __global const float *restrict w, __global float *restrict y,
+                      __global float *restrict partial, mcl_product_args a PROLOGUE_PARAMS EPILOGUE_PARAMS)
 {
     __local float panel[DEPTH * WIDTH], result[P * WIDTH];
     __local places at;
 #if STAGED
     __local float staged[ROWS * PITCH];
 #endif
+    const int item = (int)get_global_id(0), items = (int)get_global_size(0);
     const int group = (int)get_global_id(2) % a.groups, class = (int)get_global_id(2) / a.groups;
     const int class_h = class / a.classes_w, class_w = class % a.classes_w;
     const int QH = (a.TH - class_h + a.classes_h - 1) / a.classes_h, QW = (a.TW - class_w + a.classes_w - 1) / a.classes_w;
-    const int first_row = (int)get_global_id(0) * a.block, count = min(a.block, a.N * QH * QW - first_row);
-    if (count <= 0) return;
-    const int rows = (count + P - 1) / P * P;
+    const int end = min((item + 1) * a.span, a.N * QH * QW);
     const taps t = taps_of(class_h, class_w, a);
     const int depth = t.rows * t.columns * a.run, parts = max(1, (depth + DEPTH - 1) / DEPTH), even = (depth + parts - 1) / parts;
     const int first_column = (int)get_global_id(1) * a.panels * WIDTH;
     const int last_column = min(a.columns, first_column + a.panels * WIDTH);
-    place_rows(&at, first_row, rows, count, class_h, class_w, a);
 
-    for (int q = 0; q < parts; q++) { /* once, too, for a class that no tap reaches */
-        const int first = q * even, part = min(even, depth - first), last = q == parts - 1;
+    for (int step = 0; step < (end - item * a.span + a.block - 1) / a.block * parts; step++) {
+        /* a class that no tap reaches has one part, too, of depth 0 */
+        const int q = step % parts, first = q * even, part = min(even, depth - first), last = q == parts - 1;
+        const int done = step / parts * a.block, first_row = item * a.span + done, count = min(a.block, end - first_row);
+        const int rows = (count + P - 1) / P * P;
+        if (q == 0) place_rows(&at, first_row, rows, count, class_h, class_w, a);
 #if STAGED
-        stage_rows(staged, PITCH, &at, x, rows, first, part, group, t, a);
+        stage_rows(staged, PITCH, &at, x, rows, first, part, group, t, a PROLOGUE_ARGS);
 #endif
         for (int column = first_column; column < last_column; column += WIDTH) {
-            const int left = a.columns - column, whole = left >= WIDTH, channel = group * a.columns + column;
+            const int left = a.columns - column, channel = group * a.columns + column;
             stage_panel(panel, w + group * a.group_stride + column * a.column_stride, left, first, part, t, a);
             for (int row = 0; row < rows; row += P) {
-                __local const float *across = panel;
                 __local const int *target = at.target + row;
-                const int tall = min(P, count - row), direct = whole && tall == P;
-                VECTOR sum[P][NV];
-                if (q == 0) {
-#pragma unroll
-                    for (int i = 0; i < P; i++)
-#pragma unroll
-                        for (int j = 0; j < NV; j++) sum[i][j] = (VECTOR)(0.0f);
-                } else {
-                    fetch_tile(result, y + channel, target, tall, left, a.TC);
-#pragma unroll
-                    for (int i = 0; i < P; i++)
-#pragma unroll
-                        for (int j = 0; j < NV; j++) sum[i][j] = LOCAL_AT_CONST(result + i * WIDTH, j);
-                }
+                const int tall = min(P, count - row);
+                if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED
-                __local const float *value = staged + row * PITCH;
-#define VALUE(i) value[(i) * PITCH + d]
+                add_products(result, panel, staged + row * PITCH, part, q == 0);
 #else
-                __global const float *value[P];
-#pragma unroll
-                for (int i = 0; i < P; i++)
-                    value[i] = x + at.source[row + i] + group * a.run + first;
-#define VALUE(i) value[i][d]
+                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0);
 #endif
-                for (int d = 0; d < part; d++) {
-                    VECTOR b[NV];
-#pragma unroll
-                    for (int j = 0; j < NV; j++) b[j] = LOCAL_AT_CONST(across, j);
-                    across += WIDTH;
-#pragma unroll
-                    for (int i = 0; i < P; i++) {
-                        const VECTOR v = (VECTOR)(VALUE(i));
-#pragma unroll
-                        for (int j = 0; j < NV; j++) sum[i][j] = fma(v, b[j], sum[i][j]);
-                    }
-                }
-                if (direct && !last) {
-#pragma unroll
-                    for (int i = 0; i < P; i++)
-#pragma unroll
-                        for (int j = 0; j < NV; j++) GLOBAL_AT(y + target[i] * a.TC + channel, j) = sum[i][j];
-                    continue;
-                }
-#pragma unroll
-                for (int i = 0; i < P; i++)
-#pragma unroll
-                    for (int j = 0; j < NV; j++) LOCAL_AT(result + i * WIDTH, j) = sum[i][j];
                 for (int i = 0; i < tall; i++) {
                     for (int j = 0; j < NV; j++) {
                         VECTOR v = LOCAL_AT(result + i * WIDTH, j);
                         __global float *p = y + target[i] * a.TC + channel + j * VW;
                         FINISH_ROW(v, p, target[i], channel + j * VW, left - j * VW)
+                        if (STATS) LOCAL_AT(result + i * WIDTH, j) = v;
                     }
                 }
+#if STATS
+                if (last)
+                    join_stats(partial + STATS_MEAN(item, a.TC) + channel, partial + STATS_M2(item, items, a.TC) + channel, result,
+                               tall, left, (float)(done + row));
+#endif
             }
         }
     }
+#if STATS
+    if (get_global_id(1) == 0 && get_global_id(2) == 0)
+        partial[STATS_COUNT(item, items, a.TC)] = (float)max(0, end - item * a.span);
+#endif
 }

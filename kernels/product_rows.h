@@ -1,6 +1,11 @@
 /* Gathers the rows of products from pictures (product_args.h says which): where they are, and copies of them in local memory. */
 #ifndef MCL_PRODUCT_ROWS_H
 #define MCL_PRODUCT_ROWS_H
+#ifdef PROLOGUE
+#define PROLOGUED 1
+#else
+#define PROLOGUED 0
+#endif
 #include "lanes.h"
 #include "product_args.h"
 
@@ -75,8 +80,8 @@ void stage_line(__local float *target, __global const float *x, int start, int f
 {
     for (int q = from; q < to; q += VW, target += VW) {
         VECTOR v = (VECTOR)(0.0f);
-        if (q >= low && q + VW <= high) {
-            v = GLOBAL_AT_CONST(x + start + q, 0);
+        if (q >= low && min(q + VW, to) <= high && start + q <= total - VW) {
+            v = GLOBAL_AT_CONST(x + start + q, 0); /* lanes from `to` on may be anything */
         } else if (q < high && q + VW > low) {
             if (start + q >= 0 && start + q <= total - VW) {
                 const INTS lane = q + LANE_NUMBERS;
@@ -91,10 +96,28 @@ void stage_line(__local float *target, __global const float *x, int start, int f
     }
 }
 
+/* `count` floats of a tap, the first of them at `channel`, behind the prologue. */
+void stage_channels(__local float *target, __global const float *x, int channel, int count PROLOGUE_PARAMS)
+{
+    if (count >= VW) {
+        for (int q = 0; q < count; q += VW) {
+            const int at = min(q, count - VW);
+            VECTOR v = GLOBAL_AT_CONST(x + at, 0);
+            PROLOGUE(VECTOR, LOAD_WHOLE, v, channel + at)
+            LOCAL_AT(target + at, 0) = v;
+        }
+    } else {
+        const int part = count;
+        VECTOR v = load_part(x, part);
+        PROLOGUE(VECTOR, LOAD_PART, v, channel)
+        LOCAL_AT(target, 0) = v;
+    }
+}
+
 /* Depth [first, first + count) of the rows, `pitch` from one to the next: what is copied beyond a row's end, up to a vector,
  * is overwritten by what comes next or does no harm. */
 void stage_rows(__local float *staged, int pitch, __local const places *at, __global const float *x, int rows, int first,
-                int count, int group, taps t, mcl_product_args a)
+                int count, int group, taps t, mcl_product_args a PROLOGUE_PARAMS)
 {
     const int total = a.N * a.SH * a.SW * a.pitch, across = t.length / a.run;
     for (int d = first; d < first + count;) {
@@ -104,7 +127,10 @@ void stage_rows(__local float *staged, int pitch, __local const places *at, __gl
             const int h = at->h[i] + shift_h, v = at->v[i] + shift_w, inside = (uint)h < (uint)a.SH;
             const int low = clamp(-v, 0, across) * a.run, high = inside ? clamp(a.SW - v, 0, across) * a.run : 0;
             const int start = low < high ? ((at->picture[i] + h) * a.SW + v) * a.pitch + group * a.run : 0;
-            stage_line(staged + i * pitch + d - first, x, start, from, to, low, high, total);
+            __local float *target = staged + i * pitch + d - first;
+            if (PROLOGUED && low < high) /* lines are single taps */
+                stage_channels(target, x + start + from, group * a.run + from, to - from PROLOGUE_ARGS);
+            else stage_line(target, x, start, from, to, low, high, total);
         }
         d += to - from;
     }

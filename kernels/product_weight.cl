@@ -9,6 +9,7 @@
  * stage them (`direct`). Either operand may be the one whose values are multiplied by vectors of the other's: `swapped` makes the
  * rows vectors, where that wastes fewer lanes, and the sums are transposed when they are written. Each chunk has its own copy of
  * dw; conv2d_reduce in conv2d_forms.cl adds them in order. */
+#include "pointwise.h"
 #include "product_rows.h"
 
 #ifndef NV
@@ -103,7 +104,7 @@ void write_transposed(__global float *p, int pitch, __local const float *sums, i
 
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void product_weight(__global const float *restrict x, __global const float *restrict dy, __global float *restrict dw,
-                             __local float *scratch, mcl_product_args a, mcl_product_block_args b)
+                             __local float *scratch, mcl_product_args a, mcl_product_block_args b PROLOGUE_PARAMS)
 {
     __local places at;
     const int block = (int)get_global_id(0), chunk = (int)get_global_id(1), group = (int)get_global_id(2);
@@ -125,7 +126,7 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
             continue;
         }
         place_rows(&at, first, pixels, pixels, 0, 0, a);
-        stage_rows(source, b.source_pitch, &at, x, pixels, row, rows, group, t, a);
+        stage_rows(source, b.source_pitch, &at, x, pixels, row, rows, group, t, a PROLOGUE_ARGS);
         stage_gradient(gradient, b.gradient_pitch, dy, first, pixels, group * a.columns + column, columns, a);
         add_staged(sums, b.swapped ? gradient : source, b.swapped ? b.gradient_pitch : b.source_pitch,
                    b.swapped ? source : gradient, b.swapped ? b.source_pitch : b.gradient_pitch, pixels, tall, wide, b.sum_rows,

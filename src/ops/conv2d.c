@@ -284,7 +284,7 @@ static bool product_applicable(const mcl__problem *problem, const mcl__capabilit
 {
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
     int pass = pass_of(problem);
-    if (pass == BWD_WEIGHT) return mcl__product_weight_fits(&conv, capabilities);
+    if (pass == BWD_WEIGHT) return mcl__product_weight_fits(problem, &conv, capabilities);
     return mcl__product_fits(&conv, pass == FWD ? conv.K : conv.C, capabilities);
 }
 
@@ -338,7 +338,7 @@ static const mcl__variant variants[] = {
     {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
     {"winograd", mcl__conv2d_winograd_applicable, lower_winograd, .candidates = mcl__conv2d_winograd_candidates},
-    {"product", product_applicable, lower_product},
+    {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},

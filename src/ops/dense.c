@@ -130,7 +130,7 @@ static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
 static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args conv = as_conv2d(problem);
-    if (problem->op == MCL__OP_dense_bwd_weight) return mcl__product_weight_fits(&conv, capabilities);
+    if (problem->op == MCL__OP_dense_bwd_weight) return mcl__product_weight_fits(problem, &conv, capabilities);
     return mcl__product_fits(&conv, problem->op == MCL__OP_dense ? conv.K : conv.C, capabilities);
 }
 
@@ -179,7 +179,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 
 static const mcl__variant variants[] = {
     {"library", library_applicable, lower_library},
-    {"product", product_applicable, lower_product},
+    {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},
     {0},

@@ -1,9 +1,11 @@
 /* Lowers dense layers and convolutions to kernels/product.cl: one launch that reads everything as it is. */
 #include "ops/product.h"
+#include "ops/batch_norm.h"
 #include "ops/epilogue.h"
 #include <stdlib.h>
 
-enum { VW = 16, ITEMS_A_UNIT = 8 };
+/* Statistics have as many parts as STATS_ITEMS says, whatever the device: bits depend on it. */
+enum { VW = 16, ITEMS_A_UNIT = 8, STATS_ITEMS = 32 };
 
 const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}};
 
@@ -58,55 +60,81 @@ bool mcl__product_fits(const mcl_conv2d_args *a, int channels, const mcl__capabi
            a->stride_h <= LARGEST && a->stride_w <= LARGEST;
 }
 
-/* An item's share: the most rows, since weights are staged anew for each block of them, and all columns, since then rows
- * are read from memory once; less of both where there would be too few items for the device. */
-static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, const mcl__capabilities *capabilities,
-                   size_t global[2])
+/* An item's share: blocks of the most rows, since weights are staged anew for each of them, and all columns, since then rows are
+ * read from memory once; less of both where there would be fewer items than `wanted`. */
+static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, size_t global[2])
 {
     int panels = ceil_div(a->columns, t.NV * VW);
-    int wanted = ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
     int blocks = ceil_div(rows, most), shares = clamp(ceil_div(wanted, blocks * others), 1, panels);
     a->panels = ceil_div(panels, shares);
     shares = ceil_div(panels, a->panels);
     if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, ceil_div(rows, t.P));
     a->block = ceil_div(ceil_div(rows, blocks), t.P) * t.P;
+    a->span = a->block;
     global[0] = (size_t)ceil_div(rows, a->block);
     global[1] = (size_t)shares;
 }
 
+/* Not of data gradients, whose classes share a block's rows; and of the final result, so that all codes must be the kernel's. */
+bool mcl__product_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)capabilities;
+    return (problem->op == MCL__OP_conv2d || problem->op == MCL__OP_dense) &&
+           mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
+}
+
+/* Once for each tap and share of columns, while rows are staged: less than a map's memory costs. */
+bool mcl__product_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)problem, (void)capabilities;
+    return true;
+}
+
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, mcl_product_args *a)
 {
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0), classes = a->classes_h * a->classes_w;
     int rows = a->N * ceil_div(a->TH, a->classes_h) * ceil_div(a->TW, a->classes_w);
-    mcl__product_tile t = choose_tile(a->columns);
-    bool staged = a->KH * a->KW > 1 || a->base_h != 0 || a->base_w != 0;
+    bool staged = a->KH * a->KW > 1 || a->base_h != 0 || a->base_w != 0 || problem->prologue.count > 0;
+    bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__product_takes_stats(problem, capabilities);
+    int wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
-    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    mcl__product_tile t = choose_tile(a->columns);
     const extent *e = choose_extent(capabilities);
-    divide(a, t, e->rows, rows, classes * a->groups, capabilities, global);
+    mcl__operand partial = mcl__out(0);
+    divide(a, t, e->rows, rows, classes * a->groups, wanted, global);
+    if (stats) {
+        a->span = a->block * ceil_div((int)global[0], STATS_ITEMS);
+        global[0] = (size_t)ceil_div(rows, a->span);
+        partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
+    }
 
-    mcl__lower_kernel(lowering, "product", "product", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
-                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DDEPTH=%d -DSTAGED=%d", t.P, t.NV, VW, e->rows, e->depth, staged);
+    mcl__lower_kernel(lowering, "product", "product", mcl__problem_prelude(problem, taken, prelude),
+                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DDEPTH=%d -DSTAGED=%d -DSTATS=%d", t.P, t.NV, VW, e->rows, e->depth,
+                      staged, stats);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
-    mcl__epilogue_bind(lowering, problem, 0, taken);
+    mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, a, sizeof *a);
+    mcl__prologue_bind(lowering, problem);
+    mcl__epilogue_bind(lowering, problem, 0, taken);
     mcl__lower_sizes(lowering, 3, global, local);
+    if (stats) mcl__lower_stats_merge(lowering, partial, (int)global[0], a->TC);
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
 /* How taps of a class follow each other. */
-static void set_taps(mcl_product_args *a)
+static void set_taps(mcl_product_args *a, bool prologue)
 {
     a->every_h = a->classes_h / common_divisor(a->classes_h, abs(a->slope_h));
     a->every_w = a->classes_w / common_divisor(a->classes_w, abs(a->slope_w));
     a->shift_w = a->slope_w * a->every_w / a->classes_w;
-    a->joined = a->run == a->pitch && abs(a->shift_w) == 1;
+    a->joined = !prologue && a->run == a->pitch && abs(a->shift_w) == 1;
 }
 
-mcl_product_args mcl__product_fwd_args(const mcl_conv2d_args *a)
+mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_product_args args = {
         .N = a->N,
@@ -134,13 +162,13 @@ mcl_product_args mcl__product_fwd_args(const mcl_conv2d_args *a)
         .group_stride = a->K / a->groups,
         .groups = a->groups,
     };
-    set_taps(&args);
+    set_taps(&args, problem->prologue.count > 0);
     return args;
 }
 
 void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_product_args args = mcl__product_fwd_args(a);
+    mcl_product_args args = mcl__product_fwd_args(problem, a);
     lower_product(lowering, problem, &args);
 }
 
@@ -172,6 +200,6 @@ void mcl__product_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
         .group_stride = a->K / a->groups,
         .groups = a->groups,
     };
-    set_taps(&args);
+    set_taps(&args, false);
     lower_product(lowering, problem, &args);
 }

@@ -6,7 +6,9 @@
 
 /* A dense layer is a 1x1 convolution of (rows, 1, 1, C). channels: of the result. */
 bool mcl__product_fits(const mcl_conv2d_args *conv, int channels, const mcl__capabilities *capabilities);
-bool mcl__product_weight_fits(const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
+bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
+bool mcl__product_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__product_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
 void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 void mcl__product_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 void mcl__product_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
@@ -15,7 +17,7 @@ void mcl__product_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 typedef struct mcl__product_tile { int P, NV; } mcl__product_tile;
 #define MCL__PRODUCT_TILES 3
 extern const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES];
-/* How the forward product gathers its rows. */
-mcl_product_args mcl__product_fwd_args(const mcl_conv2d_args *conv);
+/* How the forward product gathers its rows from in[0]. */
+mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_conv2d_args *conv);
 
 #endif

@@ -1,6 +1,7 @@
 /* Lowers weight gradients of dense layers and convolutions to kernels/product_weight.cl, a product over pixels, in blocks of the
  * result and chunks of pixels that are added in a fixed order. */
 #include "ops/conv2d.h"
+#include "ops/epilogue.h"
 #include "ops/product.h"
 
 enum {
@@ -45,7 +46,7 @@ static int64_t sums_of(const mcl_product_block_args *b)
 typedef struct extent {
     int rows, columns, groups; /* of dw, which every group has */
     int64_t pixels, scratch;   /* bytes */
-    bool plain;                /* a pixel of dy belongs to the same pixel of x */
+    bool plain;                /* a pixel of dy belongs to the same pixel of x, as it is */
 } extent;
 
 /* The blocks that `b` counts, in tiles of t, and what they cost; false where they do not fit. */
@@ -92,7 +93,8 @@ static mcl__product_tile choose_blocks(mcl_product_block_args *best, extent e)
     return tile;
 }
 
-static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
+static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl__problem *problem, const mcl_conv2d_args *a,
+                                    const mcl__capabilities *capabilities)
 {
     int64_t local = (int64_t)capabilities->local_memory - PLACES;
     bool moved = a->KH > 1 || a->KW > 1 || a->stride_h > 1 || a->stride_w > 1 || a->pad_h > 0 || a->pad_w > 0;
@@ -102,36 +104,38 @@ static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl_conv
         .groups = a->groups,
         .pixels = (int64_t)a->N * a->OH * a->OW,
         .scratch = local < SCRATCH ? local : SCRATCH,
-        .plain = !moved && a->groups == 1,
+        .plain = !moved && a->groups == 1 && problem->prologue.count == 0,
     };
     return choose_blocks(best, e);
 }
 
-bool mcl__product_weight_fits(const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
+bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
 {
     mcl_product_block_args b;
-    return mcl__product_fits(a, VW, capabilities) && blocks_for(&b, a, capabilities).P > 0;
+    return mcl__product_fits(a, VW, capabilities) && blocks_for(&b, problem, a, capabilities).P > 0;
 }
 
 void mcl__product_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
+    char prelude[MCL__PRELUDE_BYTES];
     mcl_product_block_args b = {0};
-    mcl_product_args args = mcl__product_fwd_args(a);
-    mcl__product_tile t = blocks_for(&b, a, mcl__lowering_capabilities(lowering));
+    mcl_product_args args = mcl__product_fwd_args(problem, a);
+    mcl__product_tile t = blocks_for(&b, problem, a, mcl__lowering_capabilities(lowering));
     int chunks = ceil_div(a->N * a->OH * a->OW, b.chunk), elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
     size_t scratch = (size_t)sums_of(&b) + (size_t)b.depth * (size_t)(b.source_pitch + b.gradient_pitch);
     size_t global[] = {(size_t)b.row_blocks * (size_t)b.column_blocks, (size_t)chunks, (size_t)a->groups}, local[] = {1, 1, 1};
 
-    mcl__lower_kernel(lowering, "product_weight", "product_weight", NULL, "-DP=%d -DNV=%d -DVW=%d -DROWS=%d", t.P, t.NV, VW,
-                      MOST_DEPTH);
+    mcl__lower_kernel(lowering, "product_weight", "product_weight", mcl__problem_prelude(problem, 0, prelude),
+                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d", t.P, t.NV, VW, MOST_DEPTH);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__lower_arg_local(lowering, scratch * sizeof(float));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_arg_blob(lowering, &b, sizeof b);
+    mcl__prologue_bind(lowering, problem);
     mcl__lower_sizes(lowering, 3, global, local);
     if (chunks > 1) mcl__conv2d_reduce(lowering, target, elements, chunks);
 }
