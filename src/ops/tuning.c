@@ -80,3 +80,10 @@ mcl_status mcl__tuning_lower(const mcl__tuning *tuning, const mcl__problem *prob
                                   "from now on, and gives other bits", row->problem, row->choice, out->choice);
     return MCL_OK;
 }
+
+bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                                const char *force)
+{
+    const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
+    return mcl__lower_takes_prologue(problem, capabilities, row ? row->choice : force);
+}
