@@ -55,7 +55,7 @@ int mcl__choices(const mcl__problem *problem, const mcl__capabilities *capabilit
 {
     int used = 0;
     for (const mcl__variant *v = mcl__op_get(problem->op)->variants; v && v->name; v++) {
-        mcl__parameters parameters[MCL__MOST_CANDIDATES];
+        mcl__parameters parameters[MCL__MOST_CANDIDATES] = {0};
         if (v->applicable && !v->applicable(problem, capabilities)) continue;
         int count = v->candidates ? v->candidates(problem, capabilities, parameters) : 0;
         for (int i = 0; i < (count ? count : 1) && used < MCL__MOST_CHOICES; i++)
