@@ -11,9 +11,9 @@ enum { SHOWN_LAYERS = 15 };
 static const double MiB = 0x1p20;
 
 static struct {
-    const char *device, *batch, *steps, *pictures, *threads, *variant;
+    const char *device, *batch, *steps, *pictures, *threads, *variant, *tuning;
     bool json, layers, all;
-} given = {.batch = "0", .steps = "0", .pictures = "0", .threads = "0"};
+} given = {.batch = "0", .steps = "0", .pictures = "0", .threads = "0", .tuning = "auto"};
 
 static const mcl__option options[] = {
     MCL__DEVICE_OPTION(&given.device),
@@ -22,6 +22,8 @@ static const mcl__option options[] = {
     {.name = "pictures", .value = "N", .help = "size of the made-up data set [four batches]", .text = &given.pictures},
     {.name = "threads", .value = "N", .help = "threads of a CPU device [all]", .text = &given.threads},
     {.name = "variant", .value = "V", .help = "force kernel variants by name, such as reference", .text = &given.variant},
+    {.name = "tuning", .value = "T", .help = "rows that choose kernels: auto (the user's own, else shipped), shipped, or off",
+     .words = "auto shipped off", .text = &given.tuning},
     {.name = "layers", .help = "also each node of the plan: those that lose the most time first", .flag = &given.layers},
     {.name = "all", .help = "with --layers: every node, not the first 15", .flag = &given.all},
     {.name = "json", .help = "an object a line for each network", .flag = &given.json},
@@ -156,13 +158,25 @@ static mcl_status bench(const char *name, const mcl__bench_options *common, mcl_
     return status;
 }
 
+/* The number in mcl_tuning of what --tuning names, or -1. */
+static int tuning_of(const char *word)
+{
+    static const char *const words[] = {[MCL_TUNING_AUTO] = "auto", [MCL_TUNING_SHIPPED] = "shipped", [MCL_TUNING_OFF] = "off"};
+    for (int i = 0; i < (int)(sizeof words / sizeof *words); i++)
+        if (strcmp(words[i], word) == 0) return i;
+    return -1;
+}
+
 static int run_bench(int argc, char **argv)
 {
     const mcl__subcommand *self = &mcl__subcommand_bench;
     mcl__options(self, &argc, argv);
+    int tuning = tuning_of(given.tuning);
+    if (tuning < 0) return mcl__usage_error(self, "--tuning is auto, shipped or off, not \"%s\"", given.tuning);
     mcl__bench_options common = {
         .device = given.device,
-        .device_options = {.threads = mcl__number(self, "threads", given.threads, 0, 1024), .variant = given.variant},
+        .device_options = {.threads = mcl__number(self, "threads", given.threads, 0, 1024), .variant = given.variant,
+                           .tuning = (mcl_tuning)tuning},
         .batch = mcl__number(self, "batch", given.batch, 0, 1000000),
         .steps = mcl__number(self, "steps", given.steps, 0, 200),
         .pictures = mcl__number(self, "pictures", given.pictures, 0, 100000000),
