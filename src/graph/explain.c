@@ -171,6 +171,20 @@ mcl__node_report mcl__plan_node(const mcl__plan *plan, int n)
     return report;
 }
 
+mcl_status mcl__plan_choices(const mcl__plan *plan, mcl__tuning *rows, mcl_error *error)
+{
+    for (int n = 0; n < plan->graph->nodes; n++) {
+        const mcl__lowered *lowered = &plan->lowered[n];
+        mcl__problem problem = mcl__graph_problem(plan->graph, &plan->graph->node[n]);
+        mcl__tuning_row row = {.origin = MCL__RECORDED, .batch = mcl__problem_batch(&problem)};
+        if (!lowered->variant || !mcl__op_get(problem.op)->variants[1].name) continue;
+        mcl__problem_text(&problem, row.problem);
+        snprintf(row.choice, sizeof row.choice, "%s", lowered->choice);
+        MCL_TRY(mcl__tuning_add(rows, &row, error));
+    }
+    return MCL_OK;
+}
+
 char *mcl__plan_explain(const mcl__plan *plan)
 {
     static const char *const segments[] = {

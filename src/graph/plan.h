@@ -57,6 +57,9 @@ typedef struct mcl__node_report {
 } mcl__node_report;
 mcl__node_report mcl__plan_node(const mcl__plan *plan, int node);
 
+/* Adds what serves each node that something else could serve too, as rows that a checkpoint records. */
+mcl_status mcl__plan_choices(const mcl__plan *plan, mcl__tuning *rows, mcl_error *error);
+
 /* Replays every segment once, the step block done before, and adds each node's device time to seconds[node], and that of derived
  * forms to seconds[nodes of the graph]. The device was opened with profiling. Waits after each node. */
 mcl_status mcl__plan_profile(mcl__plan *plan, double *seconds);

@@ -67,7 +67,7 @@ const mcl__tuning_row *mcl__tuning_failed(const mcl__tuning *tuning, const char 
     return NULL;
 }
 
-mcl_status mcl__tuning_lower(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                              const char *force, mcl__lowered *out, mcl_error *error)
 {
     const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
@@ -75,15 +75,11 @@ mcl_status mcl__tuning_lower(const mcl__tuning *tuning, const mcl__problem *prob
     if (force) out->origin = MCL__FORCED;
     if (!row) return MCL_OK;
     if (strcmp(row->choice, out->choice) == 0) out->origin = row->origin;
-    else if (row->origin == MCL__RECORDED)
-        mcl__log(MCL_LOG_WARNING, "the run computed \"%s\" with %s, which is not there any more or does not apply here; %s does it "
-                                  "from now on, and gives other bits", row->problem, row->choice, out->choice);
+    else if (row->origin == MCL__RECORDED && !tuning->told) {
+        mcl__log(MCL_LOG_WARNING, "the run computed \"%s\" with %s, which is not there any more or does not apply here; it goes on "
+                                  "with %s, and other choices may have changed too: not with the same bits as an uninterrupted run",
+                 row->problem, row->choice, out->choice);
+        tuning->told = true;
+    }
     return MCL_OK;
-}
-
-bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
-                                const char *force)
-{
-    const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
-    return mcl__lower_takes_prologue(problem, capabilities, row ? row->choice : force);
 }

@@ -17,7 +17,11 @@ typedef struct mcl__tuning_row {
     char failed[160];              /* why the choice must not be tried again; empty: it is the fastest */
 } mcl__tuning_row;
 
-typedef struct mcl__tuning { mcl__tuning_row *row; size_t count, room; } mcl__tuning; /* all-zero: no rows */
+typedef struct mcl__tuning {
+    mcl__tuning_row *row;
+    size_t count, room;
+    bool told; /* that a recorded choice is not there any more */
+} mcl__tuning; /* all-zero: no rows */
 
 /* The rows for a device: shipped ones and the user's own, as the device's options say. A file that cannot be used is told to
  * the log and left out, so the only failure is MCL_ERROR_MEMORY. */
@@ -30,12 +34,10 @@ const mcl__tuning_row *mcl__tuning_find(const mcl__tuning *tuning, const mcl__pr
 /* The row that says that this choice has failed for the problem, at whatever batch; NULL: it has not. */
 const mcl__tuning_row *mcl__tuning_failed(const mcl__tuning *tuning, const char *problem, const char *choice);
 
-/* mcl__lower with what serves by the rows; force (may be NULL) wins. Sets out->origin. */
-mcl_status mcl__tuning_lower(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+/* mcl__lower with what serves by the rows; force (may be NULL) wins. Sets out->origin. Warns, once, where a choice that a
+ * checkpoint has recorded cannot serve. */
+mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                              const char *force, mcl__lowered *out, mcl_error *error);
-/* mcl__lower_takes_prologue for what serves by the rows. */
-bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
-                                const char *force);
 
 /* --- On disk (tuning_file.c): a line of JSON that names the device, then one a row ----------------------------------------- */
 

@@ -32,14 +32,32 @@ static const char *given(const char *option, const char *otherwise)
     return option ? option : otherwise;
 }
 
-/* What the bits depend on beside the options. */
+/* What the bits depend on beside the options and the choices. */
 static json_t *machine_json(const mcl_trainer *t)
 {
+    char kernels[33];
+    mcl__kernels_hash(t->device, kernels);
     const mcl_device_info *info = &t->device->info;
     const mcl_device_options *asked = &t->device->options;
-    return json_pack("{s:s,s:s,s:s,s:i,s:b,s:s,s:s}", "device", info->name, "driver", info->driver, "version", mcl_version(),
-                     "threads", t->device->threads, "fuse", !t->options.no_fuse, "gemm", given(asked->gemm, "auto"), "variant",
+    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:s,s:s}", "device", info->name, "driver", info->driver, "version", mcl_version(),
+                     "kernels", kernels, "threads", t->device->threads, "fuse", !t->options.no_fuse, "gemm", given(asked->gemm, "auto"), "variant",
                      given(asked->variant, "auto"));
+}
+
+/* Which kernels the plans of the run take: a list of problem, batch and choice. NULL: no memory. */
+static json_t *choices_json(const mcl_trainer *t)
+{
+    const mcl__plan *plans[] = {t->train.plan, t->partial.plan, t->eval.plan};
+    mcl__tuning rows = {0};
+    mcl_status status = MCL_OK;
+    for (size_t i = 0; i < sizeof plans / sizeof *plans && status == MCL_OK; i++)
+        if (plans[i]) status = mcl__plan_choices(plans[i], &rows, NULL);
+    json_t *list = status == MCL_OK ? json_array() : NULL;
+    for (size_t i = 0; i < rows.count; i++)
+        json_array_append_new(list, json_pack("{s:s,s:i,s:s}", "problem", rows.row[i].problem, "batch", rows.row[i].batch, "choice",
+                                              rows.row[i].choice));
+    mcl__tuning_free(&rows);
+    return list;
 }
 
 /* JSON has no infinity; a loss that is not finite is as bad as the largest number. */
@@ -66,11 +84,11 @@ static char *card_text(const mcl_trainer *t)
 {
     const mcl_dataset_info *info = mcl_dataset_get_info(t->data);
     const mcl_preprocessing *p = &t->preprocessing;
-    json_t *card = json_pack("{s:s,s:[i,i,i],s:i,s:o,s:{s:i,s:o,s:o},s:o,s:o,s:o}", "network_name", mcl_network_name(t->network),
+    json_t *card = json_pack("{s:s,s:[i,i,i],s:i,s:o,s:{s:i,s:o,s:o},s:o,s:o,s:o,s:o}", "network_name", mcl_network_name(t->network),
                              "input", t->pictures.H, t->pictures.W, t->pictures.C, "resize", (int)info->resize,
                              "classes", class_names_json(t), "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C),
                              "inverse_deviation", numbers_json(p->inverse_deviation, t->pictures.C), "options", options_json(t),
-                             "machine", machine_json(t), "progress", progress_json(&t->progress));
+                             "machine", machine_json(t), "choices", choices_json(t), "progress", progress_json(&t->progress));
     if (card && t->options.description) json_object_set_new(card, "network", json_string(t->options.description));
     char *text = card ? json_dumps(card, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(card);
@@ -201,6 +219,35 @@ static void warn_machine(const mcl_trainer *t, const mcl__card *card)
         mcl__log(MCL_LOG_WARNING, "the run goes on with another device, driver, version, number of threads or choice of kernels: "
                                   "it continues correctly, but not with the same bits as an uninterrupted run");
     json_decref(now);
+}
+
+static mcl_status take_choice(mcl_trainer *t, const json_t *item, mcl_error *error)
+{
+    const char *problem = json_string_value(json_object_get(item, "problem")), *choice = json_string_value(json_object_get(item, "choice"));
+    mcl__tuning_row row = {.origin = MCL__RECORDED};
+    if (!problem || !choice || !get_int(item, "batch", &row.batch) || row.batch < 1) return MCL_OK; /* no choice of ours */
+    if (strlen(problem) >= sizeof row.problem || strlen(choice) >= sizeof row.choice) return MCL_OK;
+    strcpy(row.problem, problem);
+    strcpy(row.choice, choice);
+    return mcl__tuning_add(&t->model->tuning, &row, error);
+}
+
+mcl_status mcl__checkpoint_choices(mcl_trainer *t, const char *path, mcl_error *error)
+{
+    mcl__safetensors *file = NULL;
+    mcl__card card = {0};
+    mcl_status status;
+    MCL_TRY_DONE(mcl__safetensors_open(path, &file, error));
+    MCL_TRY_DONE(mcl__card_read(file, &card, error));
+    const json_t *machine = json_object_get(card.json, "machine"), *choices = json_object_get(card.json, "choices");
+    const char *device = json_string_value(json_object_get(machine, "device"));
+    if (!device || strcmp(device, t->device->info.name) != 0) goto done; /* measured elsewhere: it tells nothing here */
+    for (size_t i = 0; i < json_array_size(choices) && status == MCL_OK; i++)
+        status = take_choice(t, json_array_get(choices, i), error);
+done:
+    mcl__card_free(&card);
+    mcl__safetensors_close(file);
+    return status;
 }
 
 static bool progress_parse(const mcl__card *card, mcl__progress *p)

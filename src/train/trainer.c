@@ -51,6 +51,16 @@ static mcl_status out_of_memory(mcl_trainer *t, mcl_error *error)
     return mcl__fail(error, MCL_ERROR_MEMORY, "%s; no smaller batch fits either", first.text);
 }
 
+static mcl_status with_checkpoint(mcl_trainer *t, mcl_status (*read)(mcl_trainer *t, const char *path, mcl_error *error),
+                                  mcl_error *error)
+{
+    if (!t->options.run || !t->options.resume) return MCL_OK;
+    char *path = mcl__text("%s/last.safetensors", t->options.run);
+    mcl_status status = path ? read(t, path, error) : MCL_ERROR_MEMORY;
+    free(path);
+    return status;
+}
+
 static mcl_status prepare(mcl_trainer *t, mcl_error *error)
 {
     mcl_train_options *o = &t->options;
@@ -78,6 +88,7 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     MCL_TRY(mcl__pictures_create(t->device, t->data, &t->preprocessing, o->residence, &t->pictures, error));
     MCL_TRY(mcl__model_for(t->device, t->network, o, &t->model, error));
     MCL_TRY(mcl__network_initialise(t->network, t->model, o->seed, error));
+    MCL_TRY(with_checkpoint(t, mcl__checkpoint_choices, error));
     mcl_status status = build_plans(t, o->batch, error);
     return status == MCL_ERROR_MEMORY ? out_of_memory(t, error) : status;
 }
@@ -86,12 +97,7 @@ static mcl_status open_run(mcl_trainer *t, mcl_error *error)
 {
     if (!t->options.run) return MCL_OK;
     MCL_TRY(mcl__folder_create(t->options.run, false, error));
-    if (t->options.resume) {
-        char *path = mcl__text("%s/last.safetensors", t->options.run);
-        mcl_status status = path ? mcl__checkpoint_resume(t, path, error) : MCL_ERROR_MEMORY;
-        free(path);
-        MCL_TRY(status);
-    }
+    MCL_TRY(with_checkpoint(t, mcl__checkpoint_resume, error));
     return mcl__run_log_open(t->options.run, t->progress.step, &t->log, error);
 }
 

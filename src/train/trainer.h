@@ -52,6 +52,8 @@ mcl_metrics mcl__trainer_metrics_so_far(const mcl_trainer *trainer); /* of the e
 
 /* Writes or reads the complete state; reading checks that network, data and options fit. */
 mcl_status mcl__checkpoint_save(mcl_trainer *trainer, const char *path, mcl_error *error);
+/* Before plans are made: those of a resumed run take the kernels that it took before, on the same device. */
+mcl_status mcl__checkpoint_choices(mcl_trainer *trainer, const char *path, mcl_error *error);
 mcl_status mcl__checkpoint_resume(mcl_trainer *trainer, const char *path, mcl_error *error);
 
 /* log.jsonl: one object a line. Opening drops what lies past `step` (a resumed run repeats it). */

@@ -22,6 +22,7 @@ network:
   layers: [{conv2d: {filters: 8, kernel: 3, padding: 1}}, relu, flatten, {dense: {units: classes}}]
 data: {path: idx}
 training: {batch: 20, epochs: 1}
+schedule: {kind: constant}
 END
 rows() { find "$XDG_CACHE_HOME/monocle/tuning" -name '*.jsonl' 2>/dev/null; }
 forget() { rm -rf "$XDG_CACHE_HOME/monocle/tuning"; }
@@ -70,6 +71,33 @@ tunes() { # on this device: rows are written and used, exported and imported; da
     prints ' default '
 }
 tunes native
+# --- A run goes on with the kernels that it began with
+tensors() { tail -c +$(($(od -An -tu8 -N8 "$1/last.safetensors") + 9)) "$1/last.safetensors"; }
+differ() { ! cmp -s "$1" "$2"; }
+begin() { run train tiny.yaml --device native --quiet --run "$@"; expect 0; }
+go_on() { run train --device native --quiet --run "$1" --resume --set training.epochs=2; expect 0; }
+begin plain --set training.epochs=2
+sed 's/"choice":"[a-z_]*"/"choice":"reference"/' rows.jsonl >slow.jsonl
+run tune --device native --import slow.jsonl
+begin whole --set training.epochs=2
+begin parts
+cp -r parts lost
+tensors plain >plain.tensors
+tensors whole >whole.tensors
+check 'the choice of kernels changes bits' differ plain.tensors whole.tensors
+forget
+go_on parts
+check 'nothing is said of other bits' empty err
+tensors parts >parts.tensors
+check 'the bits are those of an uninterrupted run' cmp whole.tensors parts.tensors
+spoil_checkpoint() { LC_ALL=C sed -i "$1" lost/last.safetensors; }
+spoil_checkpoint 's/reference/referencf/g'
+run train --device native --quiet --run lost --resume --set training.epochs=2
+expect 1 'its checksum is [0-9a-f]+, but should be'
+spoil_checkpoint "$(sed -n 's/.*its checksum is \([0-9a-f]*\), but should be \([0-9a-f]*\).*/s|\2|\1|/p' err)"
+go_on lost
+expect 0 'the run computed "[^"]*" with referencf, which is not there any more'
+
 run probe
 if ! grep -q PoCL out; then finish; fi # OpenCL without a compiler that is quick enough, or none at all
 tunes cpu

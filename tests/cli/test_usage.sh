@@ -95,6 +95,8 @@ check 'completion of commands' offers predict monocle pre
 check 'completion of options' offers --explain monocle train --ex
 check 'completion of networks' offers mobilenet_v2 monocle train --network mo
 check 'completion of networks to measure' offers resnet18 monocle bench resnet1
+check 'completion of networks to tune' offers resnet18 monocle tune resnet1
+check 'completion of files of rows' offers first.yaml monocle tune --import fir
 check 'completion of parts' offers validation monocle eval --split va
 check 'completion of files' offers first.yaml monocle train fir
 finish
