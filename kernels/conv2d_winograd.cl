@@ -135,7 +135,7 @@ void winograd_targets(__local const float *restrict m, VECTOR result[TILE][TILE]
 
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void conv2d_winograd(__global const float *restrict x, __global const float *restrict w, __global float *restrict y
-                              EPILOGUE_PARAMS, __local float *restrict scratch, mcl_winograd_args a)
+                              PROLOGUE_PARAMS EPILOGUE_PARAMS, __local float *restrict scratch, mcl_winograd_args a)
 {
     const int block = (int)get_global_id(1), k0 = block * a.K / a.column_blocks;
     const int columns = (block + 1) * a.K / a.column_blocks - k0, tiles = a.tiles_h * a.tiles_w;
@@ -148,7 +148,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
         for (int b = 0; b < a.depth_blocks; b++) {
             const int c0 = b * a.C / a.depth_blocks, depth = (b + 1) * a.C / a.depth_blocks - c0;
             if (s == 0 || a.depth_blocks > 1) winograd_weights(w, u, c0, depth, k0, columns, a);
-            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, POINTS * DEPTH, DEPTH, a);
+            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, POINTS * DEPTH, DEPTH, a PROLOGUE_ARGS);
             winograd_products(u, v, m, count, depth, columns, b > 0, a);
         }
         for (int t = 0; t < count; t++) {

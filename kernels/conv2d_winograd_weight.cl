@@ -11,6 +11,7 @@
  * with it, and does some channels twice. Register tiles may pass a block's end, where V and U are 0. */
 #include "args.h"
 #include "lanes.h"
+#include "pointwise.h"
 #include "winograd_sources.h"
 
 #ifndef NV
@@ -130,7 +131,8 @@ void winograd_store_weights(__local const float *restrict m, __global float *res
 
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void conv2d_winograd_weight(__global const float *restrict x, __global const float *restrict dy,
-                                     __global float *restrict dw, __local float *restrict scratch, mcl_winograd_args a)
+                                     __global float *restrict dw PROLOGUE_PARAMS, __local float *restrict scratch,
+                                     mcl_winograd_args a)
 {
     const int part = (int)get_global_id(0), block = (int)get_global_id(1);
     const int row_block = block / a.column_blocks, column_block = block % a.column_blocks;
@@ -145,7 +147,7 @@ __kernel void conv2d_winograd_weight(__global const float *restrict x, __global 
     for (int s = 0; s < a.span; s++) {
         const int first = (part * a.span + s) * a.group, count = min(a.group, a.N * a.tiles_h * a.tiles_w - first);
         if (count <= 0) break;
-        winograd_sources(x, v, first, count, c0, rows, a.rows, v_pitch, a);
+        winograd_sources(x, v, first, count, c0, rows, a.rows, v_pitch, a PROLOGUE_ARGS);
         winograd_gradients(dy, u, first, count, k0, columns, u_pitch, a);
         winograd_products(u, v, m, count, u_pitch, v_pitch, s > 0, a);
     }

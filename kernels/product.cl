@@ -7,8 +7,8 @@
  *                     P   +----------+ +----------+
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
- * them, and what the prologue makes of the others) and, one after the other, its panels of weights, so that the inner loop reads
- * local memory at constant distances. With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
+ * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
+ * memory at constant distances. With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
 #include "stats.h"
@@ -189,9 +189,9 @@ void join_stats(__global float *mean, __global float *squares, __local const flo
 
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void product(__global const float *restrict x, __global const float *restrict w, __global float *restrict y,
-                      __global float *restrict partial, mcl_product_args a PROLOGUE_PARAMS EPILOGUE_PARAMS)
+                      __global float *restrict partial, __local float *panels, mcl_product_args a PROLOGUE_PARAMS EPILOGUE_PARAMS)
 {
-    __local float panel[DEPTH * WIDTH], result[P * WIDTH];
+    __local float result[P * WIDTH];
     __local places at;
 #if STAGED
     __local float staged[ROWS * PITCH];
@@ -215,12 +215,17 @@ __kernel void product(__global const float *restrict x, __global const float *re
 #if STAGED
         stage_rows(staged, PITCH, &at, x, rows, first, part, group, t, a PROLOGUE_ARGS);
 #endif
-        for (int column = first_column; column < last_column; column += WIDTH) {
-            const int left = a.columns - column, channel = group * a.columns + column;
-            stage_panel(panel, w + group * a.group_stride + column * a.column_stride, left, first, part, t, a);
-            for (int row = 0; row < rows; row += P) {
+        for (int from = first_column; from < last_column; from += a.held * WIDTH) {
+            const int to = min(from + a.held * WIDTH, last_column), stays = parts == 1 && to - from == last_column - first_column;
+            for (int column = from; column < to && !(stays && done > 0); column += WIDTH)
+                stage_panel(panels + (column - from) * part, w + group * a.group_stride + column * a.column_stride,
+                            a.columns - column, first, part, t, a);
+            for (int tile = 0; tile < rows / P * a.held; tile++) {
+                const int row = tile / a.held * P, column = from + tile % a.held * WIDTH;
+                const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
                 __local const int *target = at.target + row;
-                const int tall = min(P, count - row);
+                __local const float *panel = panels + (column - from) * part;
+                if (column >= to) continue;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED
                 add_products(result, panel, staged + row * PITCH, part, q == 0);

@@ -18,7 +18,8 @@ typedef struct mcl_product_args {
     int shift_w;                 /* ... and its source columns this far, from one tap to the next */
     int joined;                  /* the taps of a kernel row stand side by side in the source: they are one line */
     int tap_stride, depth_stride, column_stride, group_stride; /* of the weights */
-    int groups, span, block, panels; /* an item: rows, in blocks (a multiple of the tile's), and panels of columns */
+    int groups, span, block, panels; /* an item: rows, in blocks (a multiple of the tile's), and panels of columns, ... */
+    int held;                        /* ... of which this many are staged together */
 } mcl_product_args;
 
 /* The weight gradient: dw[row][column] = sum over target pixels of a[pixel][row] * dy[pixel][column], where a row is a tap and

@@ -5,9 +5,9 @@
 #include "winograd.h"
 
 /* V = B^T d B of tiles [first, first + count), channels [c0, c0 + depth); tiles past the last one are the last one. A tile's
- * values are tile_pitch floats from the next one's, a point's point_pitch. */
+ * values are tile_pitch floats from the next one's, a point's point_pitch. The prologue's codes are applied to d. */
 void winograd_sources(__global const float *restrict x, __local float *restrict v, int first, int count, int c0, int depth,
-                      int tile_pitch, int point_pitch, mcl_winograd_args a)
+                      int tile_pitch, int point_pitch, mcl_winograd_args a PROLOGUE_PARAMS)
 {
     const int tiles = a.tiles_h * a.tiles_w;
     VECTOR half_way[SIDE][SIDE];
@@ -28,8 +28,11 @@ void winograd_sources(__global const float *restrict x, __local float *restrict 
                 const int within = (uint)(left + s) < (uint)a.SW;
                 const int shift = (within ? left + s : 0) * a.C + from;
 #pragma unroll
-                for (int r = 0; r < SIDE; r++)
-                    d[r] = LANES_AND(VLOAD(0, x + line[r] + shift), within ? inside[r] : 0);
+                for (int r = 0; r < SIDE; r++) {
+                    VECTOR value = VLOAD(0, x + line[r] + shift);
+                    PROLOGUE(VECTOR, LOAD_WHOLE, value, c0 + from)
+                    d[r] = LANES_AND(value, within ? inside[r] : 0);
+                }
                 winograd_source(d, out);
 #pragma unroll
                 for (int r = 0; r < SIDE; r++) half_way[r][s] = out[r];

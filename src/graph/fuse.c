@@ -102,6 +102,14 @@ static void try_stats(fusion *work, int stats)
     work->dead[stats] = true;
 }
 
+bool mcl__graph_only_read(const mcl__graph *graph, int tensor)
+{
+    if (graph->tensor[tensor].kept || graph->tensor[tensor].bound.buffer) return false;
+    for (int i = 0; i < graph->tensors; i++)
+        if (graph->tensor[i].alias == tensor) return false;
+    return true;
+}
+
 mcl_status mcl__graph_order(mcl__graph *graph, const bool *dead)
 {
     mcl__node *kept = malloc((size_t)(graph->nodes > 0 ? graph->nodes : 1) * sizeof *kept);

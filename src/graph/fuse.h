@@ -9,6 +9,13 @@ mcl_status mcl__graph_order(mcl__graph *graph, const bool *dead);
 /* Takes the gradients of activations that end at bounds into the batch normalisation before them. Before fusion. */
 mcl_status mcl__graph_mask(mcl__graph *graph);
 
+/* Applies normalisation and activation where their result is read, if the variants of all readers do so while loading. After
+ * fusion. */
+mcl_status mcl__graph_prologue(mcl__graph *graph, const mcl__capabilities *capabilities, const char *force);
+
+/* Is a tensor there only for the nodes that read it: not kept, not bound to memory, without views? */
+bool mcl__graph_only_read(const mcl__graph *graph, int tensor);
+
 /* Makes cheap activations again in the backward pass instead of keeping them; *count: how many. After fusion. */
 mcl_status mcl__graph_recompute(mcl__graph *graph, int *count);
 

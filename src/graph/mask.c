@@ -32,9 +32,7 @@ static const mcl__node *derivative_before(const mcl__graph *graph, const mcl__no
 /* Does anything but such gradients need dz? */
 static bool read_by_others(const mcl__graph *graph, int dz)
 {
-    if (graph->tensor[dz].kept || graph->tensor[dz].bound.buffer) return true;
-    for (int i = 0; i < graph->tensors; i++)
-        if (graph->tensor[i].alias == dz) return true;
+    if (!mcl__graph_only_read(graph, dz)) return true;
     for (int n = 0; n < graph->nodes; n++) {
         const mcl__node *node = &graph->node[n];
         for (int i = 0; i < node->inputs; i++)

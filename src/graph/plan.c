@@ -15,10 +15,15 @@ uint64_t mcl__plan_alignment(const mcl_device *device)
     return device->info.alignment > LEAST_ALIGNMENT ? device->info.alignment : LEAST_ALIGNMENT;
 }
 
+static const char *forced_variant(const mcl_device *device, const mcl__plan_options *options)
+{
+    return options->variant ? options->variant : device->options.variant;
+}
+
 static mcl_status lower_nodes(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
 {
     const mcl__graph *graph = plan->graph;
-    const char *force = options->variant ? options->variant : plan->device->options.variant;
+    const char *force = forced_variant(plan->device, options);
     mcl__capabilities capabilities = mcl__capabilities_of(plan->device);
     for (int n = 0; n < graph->nodes; n++) {
         mcl_error cause = {0};
@@ -85,8 +90,10 @@ static mcl_status create_ring(mcl__plan *plan, mcl_error *error)
 mcl_status mcl__plan_prepare(mcl__graph *graph, const mcl__plan_options *options)
 {
     int count;
+    mcl__capabilities capabilities = mcl__capabilities_of(graph->model->device);
     MCL_TRY(graph->error.status);
     if (!options->no_fuse) MCL_TRY(mcl__graph_fuse(graph));
+    if (!options->no_fuse) MCL_TRY(mcl__graph_prologue(graph, &capabilities, forced_variant(graph->model->device, options)));
     MCL_TRY(mcl__graph_order(graph, NULL));
     return options->recompute == MCL__RECOMPUTE_ON ? mcl__graph_recompute(graph, &count) : MCL_OK;
 }

@@ -22,21 +22,13 @@ static bool reads(const mcl__node *node, int tensor)
     return false;
 }
 
-static bool free_to_drop(const mcl__graph *graph, int tensor)
-{
-    if (graph->tensor[tensor].kept || graph->tensor[tensor].bound.buffer) return false;
-    for (int i = 0; i < graph->tensors; i++)
-        if (graph->tensor[i].alias == tensor) return false;
-    return true;
-}
-
 /* The node before which the result of node `map` is to be made again, or -1. */
 static int remake_at(const mcl__graph *graph, int map)
 {
     const mcl__node *node = &graph->node[map];
     int y = node->out[0], x = node->in[0], first = -1;
     bool forward = false, alive = graph->tensor[x].bound.buffer != NULL;
-    if (!cheap(node) || !free_to_drop(graph, y)) return -1;
+    if (!cheap(node) || !mcl__graph_only_read(graph, y)) return -1;
     for (int n = map + 1; n < graph->nodes; n++) {
         if (reads(&graph->node[n], y)) {
             if (!graph->node[n].backward) forward = true;

@@ -15,6 +15,7 @@ void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elemen
 
 /* conv2d_winograd.c: 3x3, stride 1. */
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_winograd_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 void mcl__conv2d_winograd_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);

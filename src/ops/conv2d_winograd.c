@@ -85,11 +85,12 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
     size_t global[] = {(size_t)ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(s.tile));
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd",
-                      mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DDEPTH=%d",
+                      mcl__problem_prelude(problem, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DDEPTH=%d",
                       s.tile, s.NV, P, s.depth);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
+    mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);
     mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, args->group));
     mcl__lower_arg_blob(lowering, args, sizeof *args);
@@ -193,14 +194,17 @@ void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem
     int parts = ceil_div(ceil_div(args.N * args.tiles_h * args.tiles_w, args.group), args.span);
     int elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
+    char prelude[MCL__PRELUDE_BYTES];
     if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
     size_t global[] = {(size_t)parts, (size_t)args.depth_blocks * (size_t)args.column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(tile));
-    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", NULL, "-DTILE=%d -DNV=%d -DP=%d", tile,
-                      weight_vectors(a->K), ROWS);
+    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight",
+                      mcl__problem_prelude(problem, 0, prelude), "-DTILE=%d -DNV=%d -DP=%d",
+                      tile, weight_vectors(a->K), ROWS);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
+    mcl__prologue_bind(lowering, problem);
     mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, tile));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 2, global, local);
@@ -247,4 +251,11 @@ bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__cap
 {
     mcl__parameters list[MCL__MOST_CANDIDATES];
     return mcl__conv2d_winograd_candidates(problem, capabilities, list) > 0;
+}
+
+/* It is computed again for each block of columns and where tiles overlap, beside the transform's own twelve steps an element. */
+bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)problem, (void)capabilities;
+    return true;
 }

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 /* Statistics have as many parts as STATS_ITEMS says, whatever the device: bits depend on it. */
-enum { VW = 16, ITEMS_A_UNIT = 8, STATS_ITEMS = 32 };
+enum { VW = 16, ITEMS_A_UNIT = 8, STATS_ITEMS = 32, HELD = 48 << 10 };
 
 const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}};
 
@@ -43,12 +43,16 @@ static mcl__product_tile choose_tile(int columns)
 
 #define LARGEST 64 /* taps and strides along one axis */
 
+/* Floats of local memory that an item takes, with one panel of the widest. */
+static int floats_of(extent e)
+{
+    return e.rows * (e.depth + VW) + e.depth * 3 * VW + 24 * VW + 5 * e.rows;
+}
+
 static const extent *choose_extent(const mcl__capabilities *capabilities)
 {
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
-        extent e = extents[i];
-        int floats = e.rows * (e.depth + VW) + e.depth * 3 * VW + 24 * VW + 5 * e.rows;
-        if (capabilities->local_memory >= sizeof(float) * (uint64_t)floats) return &extents[i];
+        if (capabilities->local_memory >= sizeof(float) * (uint64_t)floats_of(extents[i])) return &extents[i];
     }
     return NULL;
 }
@@ -60,8 +64,17 @@ bool mcl__product_fits(const mcl_conv2d_args *a, int channels, const mcl__capabi
            a->stride_h <= LARGEST && a->stride_w <= LARGEST;
 }
 
-/* An item's share: blocks of the most rows, since weights are staged anew for each of them, and all columns, since then rows are
- * read from memory once; less of both where there would be fewer items than `wanted`. */
+/* Panels of so many floats that an item stages together: whole rows of the target are then written one after the other, which
+ * memory takes faster than columns of them. */
+static int choose_held(const mcl_product_args *a, const extent *e, int64_t panel, const mcl__capabilities *capabilities)
+{
+    int64_t spare = (int64_t)(capabilities->local_memory / sizeof(float)) - floats_of(*e), most = HELD / panel;
+    if (most > 1 + spare / panel) most = 1 + spare / panel;
+    return clamp(most > a->panels ? a->panels : (int)most, 1, a->panels);
+}
+
+/* An item's share: blocks of the most rows and all columns, since then rows are read from memory once; less of both where there
+ * would be fewer items than `wanted`, and several blocks where there would be many more, since weights are then staged once. */
 static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, size_t global[2])
 {
     int panels = ceil_div(a->columns, t.NV * VW);
@@ -70,8 +83,9 @@ static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows,
     shares = ceil_div(panels, a->panels);
     if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, ceil_div(rows, t.P));
     a->block = ceil_div(ceil_div(rows, blocks), t.P) * t.P;
-    a->span = a->block;
-    global[0] = (size_t)ceil_div(rows, a->block);
+    blocks = ceil_div(rows, a->block);
+    a->span = a->block * ceil_div(blocks, wanted > STATS_ITEMS ? wanted : STATS_ITEMS);
+    global[0] = (size_t)ceil_div(rows, a->span);
     global[1] = (size_t)shares;
 }
 
@@ -103,12 +117,10 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__product_tile t = choose_tile(a->columns);
     const extent *e = choose_extent(capabilities);
     mcl__operand partial = mcl__out(0);
+    int64_t depth = (int64_t)a->KH * a->KW * a->run, panel = (depth < e->depth ? depth : e->depth) * t.NV * VW;
     divide(a, t, e->rows, rows, classes * a->groups, wanted, global);
-    if (stats) {
-        a->span = a->block * ceil_div((int)global[0], STATS_ITEMS);
-        global[0] = (size_t)ceil_div(rows, a->span);
-        partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
-    }
+    a->held = choose_held(a, e, panel, capabilities);
+    if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
 
     mcl__lower_kernel(lowering, "product", "product", mcl__problem_prelude(problem, taken, prelude),
                       "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DDEPTH=%d -DSTAGED=%d -DSTATS=%d", t.P, t.NV, VW, e->rows, e->depth,
@@ -117,6 +129,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg(lowering, partial);
+    mcl__lower_arg_local(lowering, (size_t)(a->held * panel) * sizeof(float));
     mcl__lower_arg_blob(lowering, a, sizeof *a);
     mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);

@@ -83,3 +83,10 @@ mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, c
     }
     return MCL_OK;
 }
+
+bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                                const char *force)
+{
+    const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
+    return mcl__lower_takes_prologue(problem, capabilities, row ? row->choice : force);
+}

@@ -38,6 +38,9 @@ const mcl__tuning_row *mcl__tuning_failed(const mcl__tuning *tuning, const char 
  * checkpoint has recorded cannot serve. */
 mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                              const char *force, mcl__lowered *out, mcl_error *error);
+/* mcl__lower_takes_prologue for what serves by the rows. */
+bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                                const char *force);
 
 /* --- On disk (tuning_file.c): a line of JSON that names the device, then one a row ----------------------------------------- */
 

@@ -196,6 +196,33 @@ START_TEST(gradients_of_activations_join_batch_norm)
 }
 END_TEST
 
+static int nodes_with_prologue(const mcl__plan *plan, mcl__op_kind op)
+{
+    const mcl__graph *graph = mcl__plan_graph(plan);
+    int count = 0;
+    for (int n = 0; n < graph->nodes; n++) count += graph->node[n].op == op && graph->node[n].prologue.count == 2;
+    return count;
+}
+
+/* bn1 and its activation are the prologue of what reads them where kernels of the forward pass apply it themselves; those of bn2
+ * are also a residual. */
+START_TEST(normalisation_joins_its_readers)
+{
+    TEST_DEVICE(device);
+    static const char *const variants[] = {NULL, "reference"};
+    for (int v = 0; v < COUNT(variants); v++) {
+        test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
+        mcl__plan *plan = net_plan(&net, true, &(mcl__plan_options){.variant = variants[v]});
+        int expected = device->info.type != MCL_DEVICE_NATIVE && !variants[v];
+        ck_assert_int_eq(nodes_with_prologue(plan, MCL__OP_conv2d), expected);
+        ck_assert_int_eq(nodes_with_prologue(plan, MCL__OP_conv2d_bwd_weight), expected);
+        check_order(mcl__plan_graph(plan));
+        mcl__plan_destroy(plan);
+        net_destroy(&net);
+    }
+}
+END_TEST
+
 /* The gradients of one step, and the bytes that its plan placed. The reference kernels: others' workspaces would hide them. */
 static float *gradients_of(mcl_device *device, mcl__recompute recompute, bool short_of_memory, int *elements, uint64_t *bytes)
 {
@@ -273,6 +300,7 @@ int main(void)
     tcase_add_loop_test(tcase, gradients_of_activations_join, 0, 1);
     tcase_add_loop_test(tcase, statistics_join_their_producer, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_join_batch_norm, 0, 1);
+    tcase_add_loop_test(tcase, normalisation_joins_its_readers, 0, DEVICES);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);
