@@ -196,7 +196,7 @@ __kernel void product(__global const float *restrict x, __global const float *re
 #if STAGED
     __local float staged[ROWS * PITCH];
 #endif
-    const int item = (int)get_global_id(0), items = (int)get_global_size(0);
+    const int item = (int)get_global_id(0);
     const int group = (int)get_global_id(2) % a.groups, class = (int)get_global_id(2) / a.groups;
     const int class_h = class / a.classes_w, class_w = class % a.classes_w;
     const int QH = (a.TH - class_h + a.classes_h - 1) / a.classes_h, QW = (a.TW - class_w + a.classes_w - 1) / a.classes_w;
@@ -242,14 +242,15 @@ __kernel void product(__global const float *restrict x, __global const float *re
                 }
 #if STATS
                 if (last)
-                    join_stats(partial + STATS_MEAN(item, a.TC) + channel, partial + STATS_M2(item, items, a.TC) + channel, result,
-                               tall, left, (float)(done + row));
+                    join_stats(partial + STATS_MEAN(item, a.TC) + channel,
+                               partial + STATS_M2(item, (int)get_global_size(0), a.TC) + channel, result, tall, left,
+                               (float)(done + row));
 #endif
             }
         }
     }
 #if STATS
     if (get_global_id(1) == 0 && get_global_id(2) == 0)
-        partial[STATS_COUNT(item, items, a.TC)] = (float)max(0, end - item * a.span);
+        partial[STATS_COUNT(item, (int)get_global_size(0), a.TC)] = (float)max(0, end - item * a.span);
 #endif
 }

@@ -96,18 +96,17 @@ void stage_line(__local float *target, __global const float *x, int start, int f
     }
 }
 
-/* `count` floats of a tap, the first of them at `channel`, behind the prologue. */
-void stage_channels(__local float *target, __global const float *x, int channel, int count PROLOGUE_PARAMS)
+/* `part` floats of a tap, the first of them at `channel`, behind the prologue. */
+void stage_channels(__local float *target, __global const float *x, int channel, int part PROLOGUE_PARAMS)
 {
-    if (count >= VW) {
-        for (int q = 0; q < count; q += VW) {
-            const int at = min(q, count - VW);
+    if (part >= VW) {
+        for (int q = 0; q < part; q += VW) {
+            const int at = min(q, part - VW);
             VECTOR v = GLOBAL_AT_CONST(x + at, 0);
             PROLOGUE(VECTOR, LOAD_WHOLE, v, channel + at)
             LOCAL_AT(target + at, 0) = v;
         }
     } else {
-        const int part = count;
         VECTOR v = load_part(x, part);
         PROLOGUE(VECTOR, LOAD_PART, v, channel)
         LOCAL_AT(target, 0) = v;

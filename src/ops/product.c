@@ -4,8 +4,13 @@
 #include "ops/epilogue.h"
 #include <stdlib.h>
 
-/* Statistics have as many parts as STATS_ITEMS says, whatever the device: bits depend on it. */
-enum { VW = 16, ITEMS_A_UNIT = 8, STATS_ITEMS = 32, HELD = 48 << 10 };
+enum {
+    VW = 16,
+    ITEMS_A_UNIT = 8,  /* at least, */
+    ITEMS = 128,       /* and no more than these, or as many as that, where items can take several blocks */
+    STATS_ITEMS = 64,  /* both where there are statistics, whatever the device: bits depend on their parts */
+    HELD = 48 << 10    /* floats */
+};
 
 const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}};
 
@@ -74,8 +79,10 @@ static int choose_held(const mcl_product_args *a, const extent *e, int64_t panel
 }
 
 /* An item's share: blocks of the most rows and all columns, since then rows are read from memory once; less of both where there
- * would be fewer items than `wanted`, and several blocks where there would be many more, since weights are then staged once. */
-static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, size_t global[2])
+ * would be fewer items than `wanted`, and several blocks where there would be more than `enough`, since weights are then staged
+ * once. */
+static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, int enough,
+                   size_t global[2])
 {
     int panels = ceil_div(a->columns, t.NV * VW);
     int blocks = ceil_div(rows, most), shares = clamp(ceil_div(wanted, blocks * others), 1, panels);
@@ -84,7 +91,7 @@ static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows,
     if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, ceil_div(rows, t.P));
     a->block = ceil_div(ceil_div(rows, blocks), t.P) * t.P;
     blocks = ceil_div(rows, a->block);
-    a->span = a->block * ceil_div(blocks, wanted > STATS_ITEMS ? wanted : STATS_ITEMS);
+    a->span = a->block * ceil_div(blocks, enough);
     global[0] = (size_t)ceil_div(rows, a->span);
     global[1] = (size_t)shares;
 }
@@ -113,12 +120,13 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     bool staged = a->KH * a->KW > 1 || a->base_h != 0 || a->base_w != 0 || problem->prologue.count > 0;
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__product_takes_stats(problem, capabilities);
     int wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
+    int enough = stats ? STATS_ITEMS : wanted > ITEMS ? wanted : ITEMS;
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
     mcl__product_tile t = choose_tile(a->columns);
     const extent *e = choose_extent(capabilities);
     mcl__operand partial = mcl__out(0);
     int64_t depth = (int64_t)a->KH * a->KW * a->run, panel = (depth < e->depth ? depth : e->depth) * t.NV * VW;
-    divide(a, t, e->rows, rows, classes * a->groups, wanted, global);
+    divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
     a->held = choose_held(a, e, panel, capabilities);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
 
