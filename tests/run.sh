@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds Monocle with its tests and runs them.
-#   tests/run.sh [default|asan|oclgrind|runtimes] [CTEST OPTION...]
+#   tests/run.sh [default|asan|oclgrind|runtimes|compilers] [CTEST OPTION...]
 # asan: the same tests under AddressSanitizer and UndefinedBehaviorSanitizer; oclgrind: every kernel under the OpenCL
-# interpreter that finds invalid accesses and races; runtimes: every kernel on PoCL, large and small, and on Mesa's rusticl.
+# interpreter that finds invalid accesses and races; runtimes: every kernel on PoCL, large and small, and on Mesa's rusticl;
+# compilers: what GPUs are given, by the vendors' offline compilers (registers, spills, local memory).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 suite=${1:-default}
@@ -28,8 +29,12 @@ runtimes)
   EXTRA_PACKAGES=mesa-opencl-icd ./samples/build.sh --tests
   exec tests/conformance/runtimes.sh build "$@"
   ;;
+compilers)
+  EXTRA_PACKAGES="clang-15 lld-15 libclc-15 rocm-device-libs intel-opencl-icd" ./samples/build.sh --tests
+  exec tests/conformance/compilers.sh build "$@"
+  ;;
 *)
-  sed -n '2,5s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
+  sed -n '2,6s/^# \{0,1\}//p' "${BASH_SOURCE[0]}" >&2
   exit 2
   ;;
 esac
