@@ -223,6 +223,24 @@ START_TEST(normalisation_joins_its_readers)
 }
 END_TEST
 
+/* In evaluation batch normalisation is the end of the convolution before it: no pass of its own is left. */
+START_TEST(evaluation_folds_batch_norm)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
+    mcl__graph *graph = net_graph(&net, false, 0, BATCH);
+    int folded = 0;
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    ck_assert_int_eq(nodes_of(graph, MCL__OP_map), 0);
+    for (int n = 0; n < graph->nodes; n++)
+        folded += graph->node[n].op == MCL__OP_conv2d && graph->node[n].epilogue.code[0].code == MCL_EP_SCALE_SHIFT;
+    ck_assert_int_eq(folded, 3);
+    check_order(graph);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
 /* The gradients of one step, and the bytes that its plan placed. The reference kernels: others' workspaces would hide them. */
 static float *gradients_of(mcl_device *device, mcl__recompute recompute, bool short_of_memory, int *elements, uint64_t *bytes)
 {
@@ -301,6 +319,7 @@ int main(void)
     tcase_add_loop_test(tcase, statistics_join_their_producer, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_join_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, normalisation_joins_its_readers, 0, DEVICES);
+    tcase_add_loop_test(tcase, evaluation_folds_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);
