@@ -13,7 +13,10 @@
 #define EPILOGUE_PARAMS
 #define EPILOGUE(T, LOAD, v, row, channel, channels)
 #endif
-#ifndef PROLOGUE
+#ifdef PROLOGUE
+#define PROLOGUED 1
+#else
+#define PROLOGUED 0
 #define PROLOGUE_PARAMS
 #define PROLOGUE_ARGS
 #define PROLOGUE(T, LOAD, v, channel)

@@ -1,11 +1,6 @@
 /* Gathers the rows of products from pictures (product_args.h says which): where they are, and copies of them in local memory. */
 #ifndef MCL_PRODUCT_ROWS_H
 #define MCL_PRODUCT_ROWS_H
-#ifdef PROLOGUE
-#define PROLOGUED 1
-#else
-#define PROLOGUED 0
-#endif
 #include "lanes.h"
 #include "product_args.h"
 

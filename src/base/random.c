@@ -40,9 +40,9 @@ static void draw_blocks(mcl__random random, uint32_t first, uint32_t word[4][BLO
     }
 }
 
-void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t count, float *values)
+void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t count, float *values, int threads)
 {
-#pragma omp parallel for if (count > WORTH_THREADS)
+#pragma omp parallel for num_threads(threads) if (count > WORTH_THREADS)
     for (uint32_t done = 0; done < count; done += 4 * BLOCKS) {
         uint32_t word[4][BLOCKS];
         uint32_t here = count - done < 4 * BLOCKS ? count - done : 4 * BLOCKS;

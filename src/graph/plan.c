@@ -162,6 +162,11 @@ mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options,
     MCL_TRY_DONE(place_plan(made, options, error));
     MCL_TRY_DONE(mcl__plan_bind(made, error));
     MCL_TRY_DONE(create_ring(made, error));
+    status = mcl_device_finish(made->device); /* slabs were zeroed meanwhile; memory that is missing shows here at the latest */
+    if (status != MCL_OK) {
+        mcl__fail(error, status, "%s", mcl_device_error(made->device)->text);
+        goto done;
+    }
     mcl__plan_count(made);
     *plan = made;
     made = NULL;

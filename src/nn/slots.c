@@ -120,12 +120,12 @@ void mcl__slot_from_file(const mcl__slot *slot, const float *file, float *logica
 }
 
 /* Uniform in +-1/sqrt(fan in), as PyTorch's convolutions and linear layers start (He et al. 2015 with a = sqrt(5)). */
-static void draw(const mcl__slot *slot, int fan_in, uint64_t seed, float *file, float *logical)
+static void draw(const mcl__slot *slot, int fan_in, uint64_t seed, int threads, float *file, float *logical)
 {
     int count = mcl__shape_elements(slot->shape);
     double bound = 1 / sqrt((double)fan_in);
     mcl__random random = {seed, mcl__random_stream("init", slot->name), 0};
-    mcl__random_uniforms(random, 0, 1, (uint32_t)count, file);
+    mcl__random_uniforms(random, 0, 1, (uint32_t)count, file, threads);
     for (int i = 0; i < count; i++) file[i] = (float)((2 * (double)file[i] - 1) * bound);
     mcl__slot_from_file(slot, file, logical);
 }
@@ -140,7 +140,7 @@ static mcl_status write_first(const mcl__layer_tensors *tensors, int i, mcl__mod
     int count = mcl__shape_elements(named->shape);
     float *file = calloc((size_t)count, 2 * sizeof *file), *logical = file ? file + count : NULL;
     if (!file) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the initial values of %s", named->name);
-    if (tensors->fan_in) draw(named, tensors->fan_in, seed, file, logical);
+    if (tensors->fan_in) draw(named, tensors->fan_in, seed, model->device->threads, file, logical);
     else for (int j = 0; j < count; j++) logical[j] = i == 0 || i == 3 ? 1 : 0; /* weight and variance 1; bias and mean 0 */
     mcl_status status = mcl__model_write(model, parameter ? &model->value : &model->running_value, &slots[found], logical);
     if (status != MCL_OK) mcl__fail(error, status, "cannot initialise %s: %s", named->name, mcl_device_error(model->device)->text);

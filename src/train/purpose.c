@@ -79,7 +79,10 @@ mcl_status mcl__purpose_train_nodes(mcl__model *model, const mcl_network *networ
     mcl__plan_options how = plan_options(options);
     MCL_TRY(train_graph(model, network, feed, batch, options, &logits, graph, error));
     mcl_status status = mcl__plan_prepare(*graph, &how);
-    return status == MCL_OK ? MCL_OK : graph_failed(*graph, error);
+    if (status == MCL_OK) return MCL_OK;
+    status = graph_failed(*graph, error);
+    *graph = NULL;
+    return status;
 }
 
 mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,

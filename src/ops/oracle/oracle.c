@@ -79,6 +79,12 @@ int64_t mcl__oracle_index(mcl__shape shape, mcl__position position)
     return index;
 }
 
+/* They are made again, a channel at a time, with the bounds of the present algorithm. */
+static void forget_stats(mcl__oracle *oracle)
+{
+    for (int64_t i = 0; oracle->result_stats && i < 4 * elements(oracle->problem.out[1]); i++) oracle->result_stats[i] = NAN;
+}
+
 mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in, const void *const *initial_out,
                               mcl__oracle **oracle, mcl_error *error)
 {
@@ -97,9 +103,8 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
     }
     for (int i = 0; initial_out && i < problem->outputs; i++) made->initial[i] = initial_out[i];
     if (ends_in_stats(problem)) {
-        int64_t numbers = 4 * elements(problem->out[1]);
-        made->result_stats = malloc((size_t)numbers * sizeof *made->result_stats);
-        for (int64_t i = 0; made->result_stats && i < numbers; i++) made->result_stats[i] = NAN;
+        made->result_stats = malloc(4 * (size_t)elements(problem->out[1]) * sizeof *made->result_stats);
+        forget_stats(made);
         if (!made->result_stats) {
             mcl__oracle_destroy(made);
             return mcl__fail(error, MCL_ERROR_MEMORY, "the oracle's statistics");
@@ -121,6 +126,7 @@ mcl_status mcl__oracle_create(const mcl__problem *problem, const void *const *in
 mcl_status mcl__oracle_expect(mcl__oracle *oracle, mcl__algorithm algorithm, mcl_error *error)
 {
     oracle->algorithm = algorithm;
+    forget_stats(oracle);
     mcl__winograd_free(oracle->winograd);
     oracle->winograd = NULL;
     if (algorithm == MCL__DIRECT) return MCL_OK;

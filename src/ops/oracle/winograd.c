@@ -201,7 +201,7 @@ static mcl__approx bounded(double value, double magnitude, double carried, doubl
     return (mcl__approx){value, carried + magnitude * (terms + roundings) * MCL__UNIT + terms * lost * lost * MCL__TINY};
 }
 
-/* The sum of the absolute values in a matrix' last column, which has the largest of A and of G. */
+/* The sum of the absolute values in a matrix' column; the last one has the largest, of A and of G. */
 static double column_sum(const double *matrix, int width, int rows, int column)
 {
     double sum = 0;
