@@ -280,6 +280,26 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
 
 /* --- tile, Winograd and depthwise: by pass */
 
+static int gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    return mcl__conv2d_gemm_candidates(problem, &conv, capabilities, list);
+}
+
+static bool gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl__parameters list[MCL__MOST_CANDIDATES];
+    return gemm_candidates(problem, capabilities, list) > 0;
+}
+
+static void lower_gemm(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_gemm_fwd, mcl__conv2d_gemm_bwd_data, mcl__conv2d_gemm_bwd_weight};
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    passes[pass_of(problem)](lowering, problem, &conv);
+}
+
 static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
@@ -339,6 +359,7 @@ static const mcl__variant variants[] = {
      mcl__conv2d_depthwise_takes_stats},
     {"winograd", mcl__conv2d_winograd_applicable, lower_winograd, mcl__conv2d_winograd_takes_prologue,
      .candidates = mcl__conv2d_winograd_candidates},
+    {"gemm", gemm_applicable, lower_gemm, .candidates = gemm_candidates},
     {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},

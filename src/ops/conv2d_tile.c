@@ -152,10 +152,9 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, c
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
-void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *a, mcl_gather_args *gather)
 {
-    tile t = choose_tile(lowering);
-    mcl_gather_args gather = {
+    *gather = (mcl_gather_args){
         .N = a->N,
         .SH = a->H,
         .SW = a->W,
@@ -175,15 +174,20 @@ void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, 
         .step_h = a->stride_h,
         .step_w = a->stride_w,
     };
-    mcl__operand source = mcl__in(0);
-    if (wants_border(a)) {
-        mcl_border_args border = border_of(a);
-        source = lower_border(lowering, &border);
-        gather.SH = border.PH, gather.SW = border.PW;
-        gather.base_h = gather.base_w = 0;
-        gather.run = a->KW * a->C;
-        gather.KW = 1;
-    }
+    if (!wants_border(a)) return mcl__in(0);
+    mcl_border_args border = border_of(a);
+    gather->SH = border.PH, gather->SW = border.PW;
+    gather->base_h = gather->base_w = 0;
+    gather->run = a->KW * a->C;
+    gather->KW = 1;
+    return lower_border(lowering, &border);
+}
+
+void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    tile t = choose_tile(lowering);
+    mcl_gather_args gather;
+    mcl__operand source = mcl__conv2d_tile_source(lowering, a, &gather);
     mcl_block_args block = {
         .blocks = ceil_div(a->K, t.NV * t.VW),
         .taps = gather.KH * gather.KW,
@@ -197,10 +201,9 @@ void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, 
     lower_gather(lowering, problem, &gather, t, source, weights);
 }
 
-void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+mcl_gather_args mcl__conv2d_tile_gradient(const mcl_conv2d_args *a)
 {
-    tile t = choose_tile(lowering);
-    mcl_gather_args gather = {
+    return (mcl_gather_args){
         .N = a->N,
         .SH = a->OH,
         .SW = a->OW,
@@ -220,6 +223,12 @@ void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *prob
         .step_h = 1,
         .step_w = 1,
     };
+}
+
+void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    tile t = choose_tile(lowering);
+    mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
     mcl_block_args block = {
         .blocks = ceil_div(a->C, t.NV * t.VW),
         .taps = a->KH * a->KW,

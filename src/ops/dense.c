@@ -127,6 +127,26 @@ static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
                              .groups = 1};
 }
 
+static int gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    mcl_conv2d_args conv = as_conv2d(problem);
+    return mcl__conv2d_gemm_candidates(problem, &conv, capabilities, list);
+}
+
+static bool gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl__parameters list[MCL__MOST_CANDIDATES];
+    return gemm_candidates(problem, capabilities, list) > 0;
+}
+
+static void lower_gemm(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_gemm_fwd, mcl__conv2d_gemm_bwd_data, mcl__conv2d_gemm_bwd_weight};
+    mcl_conv2d_args conv = as_conv2d(problem);
+    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
+}
+
 static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args conv = as_conv2d(problem);
@@ -179,6 +199,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 
 static const mcl__variant variants[] = {
     {"library", library_applicable, lower_library},
+    {"gemm", gemm_applicable, lower_gemm, .candidates = gemm_candidates},
     {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
     {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
     {"reference", NULL, lower_reference},

@@ -9,6 +9,9 @@ static const mcl__capabilities native = {.type = MCL_DEVICE_NATIVE, .threads = 2
 static const mcl__capabilities cpu = {.type = MCL_DEVICE_CPU, .max_work_group = 4096, .threads = 2};
 static const mcl__capabilities gpu = {.type = MCL_DEVICE_GPU, .max_work_group = 32, .gemm = true};
 
+static const mcl__capabilities large_gpu = {
+    .type = MCL_DEVICE_GPU, .local_memory = 32768, .max_work_group = 256, .compute_units = 32};
+
 /* x (2,8,8,C) with a 3x3 or 1x1 kernel, padding 1 or 0, to (2,8,8,K). */
 static mcl__problem conv(int C, int K, int kernel, int groups)
 {
@@ -36,6 +39,8 @@ static const struct {
     {16, 32, 1, 1, &gpu, NULL, "library"},
     {16, 32, 1, 1, &gpu, "tile", "tile"},
     {16, 32, 3, 1, &gpu, NULL, "tile"},
+    {16, 32, 3, 1, &large_gpu, NULL, "gemm"},
+    {16, 16, 3, 1, &large_gpu, NULL, "tile"}, /* half of the narrowest tile would be idle */
     {16, 32, 1, 1, &native, NULL, "library"},
     {16, 32, 3, 1, &native, NULL, "native_gemm"},
     {16, 16, 3, 16, &native, NULL, "native_depthwise"},
@@ -90,6 +95,41 @@ START_TEST(tile_commands)
         ck_assert_uint_le(lowered.command[i].local[0], gpu.max_work_group);
         ck_assert_uint_eq(lowered.command[i].global[0] % lowered.command[i].local[0], 0);
     }
+    mcl__lowered_free(&lowered);
+}
+END_TEST
+
+/* A tile of groups that shares its operands: small where there is little to do, large where every unit has enough. The sum of a
+ * weight gradient is cut until every unit has something to add, and its parts are added in a launch of their own. */
+START_TEST(gemm_commands)
+{
+    static const struct { int pictures; const char *constants; } sizes[] = {
+        {2, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}, {4096, "-DGX=16 -DGY=16 -DRV=2 -DCV=2 "}};
+    for (int i = 0; i < 2; i++) {
+        mcl__problem p = conv(128, 128, 3, 1);
+        mcl__lowered lowered;
+        p.in[0].d[0] = sizes[i].pictures;
+        ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+        ck_assert_int_eq(mcl__lower(&p, &large_gpu, NULL, &lowered, NULL), MCL_OK);
+        ck_assert_int_eq(lowered.commands, 1);
+        ck_assert_str_eq(lowered.command[0].key.name, "conv2d_gemm");
+        ck_assert_ptr_nonnull(strstr(lowered.command[0].key.constants, sizes[i].constants));
+        mcl__lowered_free(&lowered);
+    }
+
+    mcl__problem p = conv(64, 64, 3, 1);
+    mcl__lowered lowered;
+    p.op = MCL__OP_conv2d_bwd_weight;
+    p.in[0].d[0] = 256;
+    p.in[1] = (mcl__shape){4, {256, 8, 8, 64}};
+    ck_assert_int_eq(mcl__op_conv2d_bwd_weight.infer(&p, NULL), MCL_OK);
+    ck_assert_int_eq(mcl__lower(&p, &large_gpu, NULL, &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(lowered.commands, 2);
+    ck_assert_str_eq(lowered.command[1].key.name, "conv2d_reduce");
+    const mcl__command *parts = &lowered.command[0];
+    size_t groups = 1;
+    for (int d = 0; d < parts->dimensions; d++) groups *= parts->global[d] / parts->local[d];
+    ck_assert_uint_ge(groups, large_gpu.compute_units);
     mcl__lowered_free(&lowered);
 }
 END_TEST
@@ -198,6 +238,7 @@ int main(void)
     tcase_add_loop_test(tcase, choice, 0, (int)(sizeof choices / sizeof choices[0]));
     tcase_add_test(tcase, candidates);
     tcase_add_test(tcase, tile_commands);
+    tcase_add_test(tcase, gemm_commands);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
     tcase_add_test(tcase, every_operator);

@@ -1,0 +1,98 @@
+/* What the products of conv2d_gemm.cl and conv2d_gemm_weight.cl share: a tile of results for a work-group, whose operands pass
+ * through local memory in slices of DEPTH.
+ *                             COLUMNS = 4 * GX * CV of the target's channels
+ *                     4 of item tx = 0 | 1 | .. GX - 1, then again for j = 1 .. CV - 1
+ *   ROWS = 4 * GY * RV   +----+----+----        item (tx, ty) owns rows 4 * (ty + i * GY) ... + 3, i < RV, and
+ *     4 of item ty = 0   |4x4 |    |            columns 4 * (tx + j * GX) ... + 3, j < CV: 16 * RV * CV sums in registers
+ *                    1   +----+----+----        local: rows [DEPTH][ROW_PITCH], columns [DEPTH][COLUMN_PITCH]
+ * Arithmetic for what is read, in FLOP per byte, and registers of an item as compilers for gfx1030 and sm_80 count them (forward;
+ * none spills):
+ *   tile     items  RV CV  global memory  local memory  registers
+ *   64x32    8x16   1  1       10.7           1.0        68   72
+ *   64x64    16x16  1  1       16             1.0        60   62
+ *   128x64   16x16  2  1       21.3           1.33       86   96
+ *   128x64   8x16   2  2       21.3           2.0       142  161
+ *   128x128  16x16  2  2       32             2.0       127  144
+ * A step of depth reads ROWS + COLUMNS floats into local memory for ROWS * COLUMNS multiply-adds; of these an item reads 4 * (RV +
+ * CV) for 16 * RV * CV. A GPU's ratio of arithmetic to memory is 20 to 60, what caches hold between groups not counted. */
+#ifndef MCL_CONV2D_GEMM_H
+#define MCL_CONV2D_GEMM_H
+#define VW 4
+#include "args.h"
+#include "conv2d_tile.h"
+#include "lanes.h"
+
+#ifndef GX
+#define GX 16 /* work-items of a group, along columns and rows */
+#define GY 16
+#define RV 1 /* vectors of 4 rows and of 4 columns of an item */
+#define CV 1
+#endif
+#define ITEMS (GX * GY)
+#define ROWS (4 * GY * RV)
+#define COLUMNS (4 * GX * CV)
+#define DEPTH 16
+
+/* Four floats more than a row: items that store a column of a slice meet in pairs at a bank, not in fours. Vectors stay aligned. */
+#define ROW_PITCH (ROWS + 4)
+#define COLUMN_PITCH (COLUMNS + 4)
+
+/* Vectors of a slice that an item loads. */
+#define ROW_LOADS (ROWS * DEPTH / (4 * ITEMS))
+#define COLUMN_LOADS (COLUMNS * DEPTH / (4 * ITEMS))
+
+#define FAR_OUTSIDE (-(1 << 30)) /* a position that no tap brings into a picture */
+
+/* x[at...], of which `left` elements exist: 0 in the others. `aligned`: at is a multiple of 4. */
+float4 load_some(__global const float *x, int at, int left, int aligned)
+{
+    float4 v = (float4)(0.0f);
+    if (left >= 4) {
+        v = aligned ? *(__global const float4 *)(x + at) : vload4(0, x + at);
+    } else if (left > 0) {
+        v.x = x[at];
+        if (left > 1) v.y = x[at + 1];
+        if (left > 2) v.z = x[at + 2];
+    }
+    return v;
+}
+
+void store_along(__local float *slice, float4 v)
+{
+    *(__local float4 *)slice = v;
+}
+
+/* Four depths of one row. */
+void store_across(__local float *slice, int pitch, float4 v)
+{
+    slice[0] = v.x;
+    slice[pitch] = v.y;
+    slice[2 * pitch] = v.z;
+    slice[3 * pitch] = v.w;
+}
+
+/* Adds a slice to an item's sums. */
+void multiply(float4 sum[4 * RV][CV], __local const float *rows, __local const float *columns, int tx, int ty)
+{
+    rows += 4 * ty;
+    columns += 4 * tx;
+#pragma unroll 4
+    for (int d = 0; d < DEPTH; d++, rows += ROW_PITCH, columns += COLUMN_PITCH) {
+        float4 across[CV];
+#pragma unroll
+        for (int j = 0; j < CV; j++) across[j] = *(__local const float4 *)(columns + 4 * j * GX);
+#pragma unroll
+        for (int i = 0; i < RV; i++) {
+            const float4 value = *(__local const float4 *)(rows + 4 * i * GY);
+#pragma unroll
+            for (int j = 0; j < CV; j++) {
+                sum[4 * i][j] = fma((float4)(value.x), across[j], sum[4 * i][j]);
+                sum[4 * i + 1][j] = fma((float4)(value.y), across[j], sum[4 * i + 1][j]);
+                sum[4 * i + 2][j] = fma((float4)(value.z), across[j], sum[4 * i + 2][j]);
+                sum[4 * i + 3][j] = fma((float4)(value.w), across[j], sum[4 * i + 3][j]);
+            }
+        }
+    }
+}
+
+#endif

@@ -1,0 +1,183 @@
+/* Lowers convolutions of one group and dense layers to the products of kernels/conv2d_gemm.cl and conv2d_gemm_weight.cl, whose
+ * work-groups share tiles in local memory: for GPUs. */
+#include "ops/conv2d.h"
+#include "ops/epilogue.h"
+#include <stdint.h>
+
+/* GX x GY work-items, each with RV vectors of 4 rows and CV of 4 columns of results. */
+typedef struct tile {
+    int GX, GY, RV, CV;
+} tile;
+static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1}, {8, 16, 1, 1}};
+enum { TILES = sizeof tiles / sizeof *tiles, DEPTH = 16, PADDING = 4, LEAST_COLUMNS = 16, GROUPS_A_UNIT = 2 };
+
+static int ceil_div(int a, int b)
+{
+    return (a + b - 1) / b;
+}
+
+static int rows_of(tile t)
+{
+    return 4 * t.GY * t.RV;
+}
+
+static int columns_of(tile t)
+{
+    return 4 * t.GX * t.CV;
+}
+
+static bool tile_fits(tile t, const mcl__capabilities *capabilities)
+{
+    uint64_t floats = (uint64_t)DEPTH * (uint64_t)(rows_of(t) + columns_of(t) + 2 * PADDING);
+    return capabilities->max_work_group >= (uint64_t)(t.GX * t.GY) && capabilities->local_memory >= floats * sizeof(float);
+}
+
+static bool is_weight_gradient(const mcl__problem *problem)
+{
+    return problem->op == MCL__OP_conv2d_bwd_weight || problem->op == MCL__OP_dense_bwd_weight;
+}
+
+/* Groups that keep the device busy: a few on each unit, which wait in turn. */
+static int slots_of(const mcl__capabilities *capabilities)
+{
+    return GROUPS_A_UNIT * (int)(capabilities->compute_units > 0 ? capabilities->compute_units : 1);
+}
+
+static int64_t groups_of(tile t, int rows, int columns)
+{
+    return (int64_t)ceil_div(rows, rows_of(t)) * ceil_div(columns, columns_of(t));
+}
+
+/* A step of depth where there is the most to do: multiply-adds, and floats from local memory. */
+static int64_t cost_of(tile t, int64_t groups, int slots)
+{
+    return (groups + slots - 1) / slots * t.GX * t.GY * (16 * t.RV * t.CV + 4 * (t.RV + t.CV));
+}
+
+/* The tiles that the device has room for, the cheapest first; of equals, the larger. What is cut along its depth keeps every
+ * slot busy. */
+static int list_tiles(int rows, int columns, bool cut, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    int count = 0, best = 0;
+    int64_t least = INT64_MAX;
+    for (int i = 0; i < TILES; i++) {
+        tile t = tiles[i];
+        int64_t cost = cost_of(t, groups_of(t, rows, columns), cut ? 1 : slots_of(capabilities));
+        if (!tile_fits(t, capabilities)) continue;
+        if (cost < least) least = cost, best = count;
+        list[count++] = (mcl__parameters){{t.GX, t.GY, t.RV, t.CV}};
+    }
+    mcl__parameters first = list[best];
+    for (int i = best; i > 0; i--) list[i] = list[i - 1];
+    if (count > 0) list[0] = first;
+    return count;
+}
+
+static tile chosen(const mcl__lowering *lowering)
+{
+    const int *value = mcl__lowering_parameters(lowering)->value;
+    return (tile){value[0], value[1], value[2], value[3]};
+}
+
+int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl_conv2d_args *a, const mcl__capabilities *capabilities,
+                                mcl__parameters *list)
+{
+    mcl__shape out = problem->out[0];
+    int columns = out.d[out.rank - 1], rows = mcl__shape_elements(out) / columns;
+    if (capabilities->type != MCL_DEVICE_GPU || !mcl__conv2d_tile_fits(a, capabilities)) return 0;
+    if (columns <= LEAST_COLUMNS) return 0; /* half of each tile would be idle */
+    return list_tiles(rows, columns, is_weight_gradient(problem), capabilities, list);
+}
+
+/* Emits the product with as much of the epilogue as a prelude holds; the rest follows as a map. */
+static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, mcl__operand source,
+                          bool transposed)
+{
+    char prelude[MCL__PRELUDE_BYTES];
+    tile t = chosen(lowering);
+    int taken = mcl__epilogue_plain(&problem->epilogue, 0);
+    int pixels = args->N * ceil_div(args->TH, args->classes_h) * ceil_div(args->TW, args->classes_w);
+    size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
+    size_t global[] = {(size_t)ceil_div(args->TC, columns_of(t)) * local[0], (size_t)ceil_div(pixels, rows_of(t)) * local[1],
+                       (size_t)args->classes_h * (size_t)args->classes_w};
+
+    mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
+                      "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DTRANSPOSED=%d", t.GX, t.GY, t.RV, t.CV, transposed);
+    mcl__lower_arg(lowering, source);
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__epilogue_bind(lowering, problem, 0, taken);
+    mcl__lower_arg_blob(lowering, args, sizeof *args);
+    mcl__lower_sizes(lowering, 3, global, local);
+    mcl__lower_epilogue(lowering, problem, taken);
+}
+
+void mcl__conv2d_gemm_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_gather_args gather;
+    mcl__operand source = mcl__conv2d_tile_source(lowering, a, &gather);
+    lower_product(lowering, problem, &gather, source, false);
+}
+
+void mcl__conv2d_gemm_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
+    lower_product(lowering, problem, &gather, mcl__in(0), true);
+}
+
+/* --- weight gradient */
+
+#define LEAST_PIXELS 64         /* of a chunk: some slices of depth for each time that sums are stored */
+#define COPIES_BYTES (16 << 20) /* of all copies of dw together */
+
+/* Picture rows of a chunk: enough chunks for every slot of the device. The sum's order, and so its bits, depend on it. */
+static int choose_chunk(const mcl_conv2d_args *a, int64_t groups, int elements, int slots)
+{
+    int64_t lines = (int64_t)a->N * a->OH, chunks = (slots + groups - 1) / groups;
+    int64_t most[] = {COPIES_BYTES / ((int64_t)sizeof(float) * elements), lines * a->OW / LEAST_PIXELS, lines};
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++)
+        if (chunks > most[i]) chunks = most[i];
+    return (int)(chunks > 1 ? (lines + chunks - 1) / chunks : lines);
+}
+
+void mcl__conv2d_gemm_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    tile t = chosen(lowering);
+    int elements = mcl__shape_elements(problem->out[0]), rows = elements / a->K;
+    mcl_weight_args args = {
+        .N = a->N,
+        .XH = a->H,
+        .XW = a->W,
+        .pitch = a->C,
+        .rows = a->C,
+        .OH = a->OH,
+        .OW = a->OW,
+        .K = a->K,
+        .KH = a->KH,
+        .KW = a->KW,
+        .stride_h = a->stride_h,
+        .stride_w = a->stride_w,
+        .pad_h = a->pad_h,
+        .pad_w = a->pad_w,
+        .dilation_h = a->dilation_h,
+        .dilation_w = a->dilation_w,
+        .row_blocks = ceil_div(rows, rows_of(t)),
+        .column_blocks = ceil_div(a->K, columns_of(t)),
+    };
+    int64_t groups = groups_of(t, rows, a->K);
+    args.chunk = choose_chunk(a, groups, elements, slots_of(mcl__lowering_capabilities(lowering)));
+    int chunks = ceil_div(a->N * a->OH, args.chunk);
+    mcl__operand target = mcl__out(0);
+    if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
+
+    size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
+    size_t global[] = {(size_t)args.column_blocks * local[0], (size_t)args.row_blocks * local[1], (size_t)chunks};
+    mcl__lower_kernel(lowering, "conv2d_gemm_weight", "conv2d_gemm_weight", NULL, "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DSHARED_TAP=%d",
+                      t.GX, t.GY, t.RV, t.CV, a->C % 4 == 0);
+    mcl__lower_arg(lowering, mcl__in(0));
+    mcl__lower_arg(lowering, mcl__in(1));
+    mcl__lower_arg(lowering, target);
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__lower_sizes(lowering, 3, global, local);
+    if (chunks > 1) mcl__conv2d_reduce(lowering, target, elements, chunks);
+}
