@@ -33,6 +33,7 @@ on() {
 on pocl pocl.icd "$@"
 POCL_MAX_WORK_GROUP_SIZE=256 && export POCL_MAX_WORK_GROUP_SIZE
 on pocl-groups-of-256 pocl.icd "$@"
-# llvmpipe leaves a kernel's loops after 65,535 rounds, all loops of a work-item counted together, so long sums come out short.
-on rusticl rusticl.icd --largest 60000 "$@"
+# llvmpipe leaves a kernel's loops after 65,535 rounds, all loops of a work-item counted together: long sums come out short, and what
+# an item of many results comes to last is never written.
+on rusticl rusticl.icd --largest 3000 "$@"
 exit $failed

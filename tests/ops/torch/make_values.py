@@ -121,10 +121,10 @@ def batch_norm(N, H, W, C):
     case("batch norm training", "map", [nhwc(x), scale, shift], [nhwc(y)], codes=[code(SCALE_SHIFT)], slack=8)
     case("batch norm running", "batch_norm_track", [mean, variance] + before, [layer.running_mean, layer.running_var],
          dict(attrs, **{"norm.rows": N * H * W}), step={"step": 1}, before=before, slack=8)
-    case("batch norm dgamma, dbeta", "batch_norm_bwd_reduce", [nhwc(x), nhwc(dy), mean, variance],
+    case("batch norm dgamma, dbeta", "batch_norm_bwd_reduce", [nhwc(x), nhwc(dy), mean, variance, scale, shift],
          [layer.weight.grad, layer.bias.grad], attrs, slack=16)
-    case("batch norm dx", "batch_norm_bwd_data", [nhwc(x), nhwc(dy), mean, variance, layer.weight, layer.weight.grad, layer.bias.grad],
-         [nhwc(x.grad)], attrs, slack=16)
+    case("batch norm dx", "batch_norm_bwd_data",
+         [nhwc(x), nhwc(dy), mean, variance, scale, shift, layer.weight.grad, layer.bias.grad], [nhwc(x.grad)], attrs, slack=16)
     layer.eval()
     y = layer(x)
     scale = layer.weight / torch.sqrt(layer.running_var + eps)
