@@ -91,9 +91,13 @@ static void list_candidates(const tuner *t, race *r)
     }
 }
 
+/* Drivers' words may end within a character of several bytes, and then are no text that JSON takes. */
 static void fail_candidate(candidate *c, const char *why)
 {
-    if (!*c->failed) snprintf(c->failed, sizeof c->failed, "%s", why);
+    if (*c->failed) return;
+    snprintf(c->failed, sizeof c->failed, "%s", why);
+    for (char *p = c->failed; *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
 }
 
 /* Takes news of candidate r->candidate[index[...]]. Returns true when all has been measured. */
@@ -135,9 +139,12 @@ static outcome follow(tuner *t, race *r, const int *index, mcl_error *error)
         if (interrupted || (heard == MCL__HEARD_NOTHING && left < t->deadline)) return TIME_OVER;
         if (heard == MCL__HEARD_SIGNAL) continue;
         if (heard == MCL__HEARD_NEWS && news.stage == MCL__TUNE_REFUSED) {
-            if (culprit >= 0) return AGAIN; /* it has failed, and the device with it */
-            mcl__fail(error, MCL_ERROR_DEVICE, "%s", news.text);
-            return REFUSED;
+            if (culprit < 0) {
+                mcl__fail(error, MCL_ERROR_DEVICE, "%s", news.text);
+                return REFUSED;
+            }
+            fail_candidate(&r->candidate[culprit], news.text); /* and the device with it */
+            return AGAIN;
         }
         if (heard == MCL__HEARD_NEWS) {
             if (news.stage == MCL__TUNE_BEGIN || news.stage == MCL__TUNE_TIMING) culprit = index[news.choice];
@@ -278,7 +285,7 @@ static mcl_status tune_all(tuner *t, const mcl__tune_problem *list, int count, m
         }
         list_candidates(t, &r);
         result = measure(t, &r, &cause);
-        if (result == MEASURED) MCL_TRY(report(t, &r, error));
+        MCL_TRY(result == MEASURED ? report(t, &r, error) : keep(t, &r, -1, error)); /* who has crashed or hung is kept in any case */
         if (result != REFUSED) continue;
         if (t->measured == 0) return mcl__fail(error, cause.status, "%s", cause.text);
         mcl__log(MCL_LOG_WARNING, "%s is left out: %s", list[i].name, cause.text);

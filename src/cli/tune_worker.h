@@ -20,7 +20,7 @@ int mcl__worker_run(void); /* in the worker: serves until nobody asks any more; 
 typedef struct mcl__worker { pid_t process; int to, from; } mcl__worker; /* process 0: none */
 
 mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *worker, mcl_error *error);
-/* Kills it; *how (may be NULL) gets what it died of, where it was dead already: "crashed: Segmentation fault". */
+/* Kills it; *how (may be NULL) gets what it died of, where it was dead already: "crashes: Segmentation fault". */
 void mcl__worker_stop(mcl__worker *worker, char how[80]);
 bool mcl__worker_ask(const mcl__worker *worker, const mcl__worker_request *request);
 

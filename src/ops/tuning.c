@@ -74,8 +74,13 @@ mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, c
     MCL_TRY(mcl__lower(problem, capabilities, row ? row->choice : force, out, error));
     if (force) out->origin = MCL__FORCED;
     if (!row) return MCL_OK;
-    if (strcmp(row->choice, out->choice) == 0) out->origin = row->origin;
-    else if (row->origin == MCL__RECORDED && !tuning->told) {
+    if (strcmp(row->choice, out->choice) == 0) {
+        out->origin = row->origin;
+        return MCL_OK;
+    }
+    mcl__lowered_free(out); /* a variant without the parameters that the row names is nobody's choice */
+    MCL_TRY(mcl__lower(problem, capabilities, NULL, out, error));
+    if (row->origin == MCL__RECORDED && !tuning->told) {
         mcl__log(MCL_LOG_WARNING, "the run computed \"%s\" with %s, which is not there any more or does not apply here; it goes on "
                                   "with %s, and other choices may have changed too: not with the same bits as an uninterrupted run",
                  row->problem, row->choice, out->choice);

@@ -24,7 +24,7 @@ typedef struct mcl__tuning {
 } mcl__tuning; /* all-zero: no rows */
 
 /* The rows for a device: shipped ones and the user's own, as the device's options say. A file that cannot be used is told to
- * the log and left out, so the only failure is MCL_ERROR_MEMORY. */
+ * the log and left out. Fails where memory is missing, and on a damaged file of those that are shipped. */
 mcl_status mcl__tuning_open(mcl_device *device, mcl__tuning *tuning, mcl_error *error);
 void mcl__tuning_free(mcl__tuning *tuning);
 /* Adds a row, or replaces the one of the same origin, problem and batch (and of the same choice, where it failed). */

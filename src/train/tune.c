@@ -29,7 +29,7 @@ static mcl__tune_problem *find(mcl__tune_problem *list, int count, const char *t
 static void add_node(const mcl__graph *graph, const mcl__node *node, const mcl__capabilities *capabilities, mcl__tune_problem *list,
                      int *count)
 {
-    static char choices[MCL__MOST_CHOICES][MCL__CHOICE];
+    char choices[MCL__MOST_CHOICES][MCL__CHOICE];
     char text[MCL__PROBLEM_TEXT];
     mcl__problem problem = mcl__graph_problem(graph, node);
     if (mcl__choices(&problem, capabilities, choices) < 2) return;

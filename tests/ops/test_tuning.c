@@ -126,7 +126,7 @@ START_TEST(failures_are_remembered)
     mcl__tuning tuning = {0};
     mcl__problem p = conv(8, 32, 32);
     mcl__problem_text(&p, text);
-    add(&tuning, MCL__TUNED, 64, "winograd4", "crashes");
+    add(&tuning, MCL__TUNED, 64, "winograd", "crashes");
     add(&tuning, MCL__TUNED, 64, "product", "hangs");
     ck_assert_uint_eq(tuning.count, 2);
     ck_assert_ptr_null(mcl__tuning_find(&tuning, &p));

@@ -115,7 +115,7 @@ mcl_status mcl__cl_wait(mcl_device *device, const char *what, cl_event event);
  * #include "x.h" spliced in once. */
 mcl_status mcl__cl_source(const char *folder, const char *name, const char *header, const char *prelude, char **text,
                           mcl_error *error);
-/* A hash of all sources there are, embedded or in `folder`. */
+/* A hash of all sources that are embedded, each as `folder` has it where one is given. */
 void mcl__cl_sources_hash(const char *folder, char hex[33]);
 
 /* program.c */
