@@ -15,7 +15,7 @@ float inverse_deviation(float variance, float eps) { return 1.0f / sqrt(variance
 vec counted(vec dy, vec x, vec scale, vec shift, mcl_batch_norm_args args)
 {
     const vec z = x * scale + shift;
-    return (z <= (vec)args.low) | (z >= (vec)args.high) ? (vec)0.0f : dy;
+    return ((z <= (vec)args.low) | (z >= (vec)args.high)) ? (vec)0.0f : dy;
 }
 
 kernel void batch_norm_stats(global const float *restrict x, global float *restrict mean, global float *restrict variance,
