@@ -15,6 +15,8 @@ void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
  * a kernel's row is one run. And how the data gradient gathers, from its input. */
 mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *conv, mcl_gather_args *gather);
 mcl_gather_args mcl__conv2d_tile_gradient(const mcl_conv2d_args *conv);
+/* The weight gradient's shapes, as the input lies; chunks and blocks are the variant's. */
+mcl_weight_args mcl__conv2d_weight_args(const mcl_conv2d_args *conv);
 /* out[0] = the sum of `count` copies of itself, in order. */
 void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elements, int count);
 

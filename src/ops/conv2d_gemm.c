@@ -144,26 +144,9 @@ void mcl__conv2d_gemm_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
 {
     tile t = chosen(lowering);
     int elements = mcl__shape_elements(problem->out[0]), rows = elements / a->K;
-    mcl_weight_args args = {
-        .N = a->N,
-        .XH = a->H,
-        .XW = a->W,
-        .pitch = a->C,
-        .rows = a->C,
-        .OH = a->OH,
-        .OW = a->OW,
-        .K = a->K,
-        .KH = a->KH,
-        .KW = a->KW,
-        .stride_h = a->stride_h,
-        .stride_w = a->stride_w,
-        .pad_h = a->pad_h,
-        .pad_w = a->pad_w,
-        .dilation_h = a->dilation_h,
-        .dilation_w = a->dilation_w,
-        .row_blocks = ceil_div(rows, rows_of(t)),
-        .column_blocks = ceil_div(a->K, columns_of(t)),
-    };
+    mcl_weight_args args = mcl__conv2d_weight_args(a);
+    args.row_blocks = ceil_div(rows, rows_of(t));
+    args.column_blocks = ceil_div(a->K, columns_of(t));
     int64_t groups = groups_of(t, rows, a->K);
     args.chunk = choose_chunk(a, groups, elements, slots_of(mcl__lowering_capabilities(lowering)));
     int chunks = ceil_div(a->N * a->OH, args.chunk);

@@ -296,9 +296,9 @@ void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elemen
     mcl__lower_linear(lowering, (size_t)elements);
 }
 
-void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+mcl_weight_args mcl__conv2d_weight_args(const mcl_conv2d_args *a)
 {
-    mcl_weight_args args = {
+    return (mcl_weight_args){
         .N = a->N,
         .XH = a->H,
         .XW = a->W,
@@ -316,6 +316,11 @@ void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
         .dilation_h = a->dilation_h,
         .dilation_w = a->dilation_w,
     };
+}
+
+void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    mcl_weight_args args = mcl__conv2d_weight_args(a);
     mcl__operand source = mcl__in(0), target = mcl__out(0);
     if (wants_border(a)) {
         mcl_border_args border = border_of(a);
