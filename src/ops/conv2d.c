@@ -239,9 +239,14 @@ static bool native_gemm_applicable(const mcl__problem *problem, const mcl__capab
 
 static void lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    static const char *const names[] = {"conv2d_gemm_fwd", "conv2d_gemm_bwd_data", "conv2d_gemm_bwd_weight"};
     mcl_conv2d_args args = mcl__conv2d_args(problem);
-    lower_plain(lowering, problem, names[pass_of(problem)], mcl__native_conv2d_workspace(&args));
+    switch (pass_of(problem)) {
+    case FWD: lower_plain(lowering, problem, "conv2d_gemm_fwd", 0); break;
+    case BWD_DATA:
+        lower_plain(lowering, problem, "conv2d_gemm_bwd_data", mcl__native_conv2d_gemm_bwd_data_workspace(&args));
+        break;
+    default: lower_plain(lowering, problem, "conv2d_gemm_bwd_weight", mcl__native_conv2d_gemm_bwd_weight_workspace(&args));
+    }
 }
 
 static bool native_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)

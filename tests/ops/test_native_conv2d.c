@@ -1,6 +1,7 @@
 /* The native convolutions and dense layers, all passes of all implementations, against plain loops in double, on shapes
  * with edges: sizes of 1, primes, strides that leave a rest, padding, dilation, groups. */
 #include "native_support.h"
+#include "ops/native/tile.h"
 #include <omp.h>
 
 static const mcl_conv2d_args convolutions[] = {
@@ -19,12 +20,17 @@ static const mcl_conv2d_args convolutions[] = {
     {2, 4, 20, 3, 4, 20, 3, 1, 11, 1, 1, 0, 5, 1, 1, 3},
     {1, 9, 8, 4, 5, 4, 4, 3, 3, 1, 1, 0, 0, 2, 2, 4},
     {2, 6, 6, 3, 6, 6, 6, 3, 3, 1, 1, 1, 1, 1, 1, 3},   /* two filters a channel */
-    {40, 8, 8, 2, 8, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* several slices, some of several samples */
-    {1, 40, 33, 1, 40, 33, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* several slices of one sample */
-    {17, 32, 32, 1, 32, 32, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* more slices and samples than slots */
-    {2, 5, 3, 150, 5, 3, 100, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* a large dw, two blocks of channels */
-    {2, 5, 3, 300, 5, 3, 450, 1, 1, 1, 1, 0, 0, 1, 1, 1},  /* a large dw, its own im2col */
-    {1, 4, 3, 260, 4, 3, 120, 3, 3, 1, 1, 1, 1, 1, 1, 2},  /* a large dw in groups */
+    {40, 8, 8, 2, 8, 8, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* several parts of a weight gradient */
+    {1, 40, 33, 1, 40, 33, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* one sample in several areas */
+    {17, 32, 32, 1, 32, 32, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1},
+    {2, 5, 3, 150, 5, 3, 100, 3, 3, 1, 1, 1, 1, 1, 1, 1},  /* several blocks along each sum */
+    {2, 5, 3, 300, 5, 3, 450, 1, 1, 1, 1, 0, 0, 1, 1, 1},  /* several areas each way */
+    {1, 4, 3, 260, 4, 3, 120, 3, 3, 1, 1, 1, 1, 1, 1, 2},  /* the same in groups */
+    {1, 14, 14, 40, 14, 14, 33, 3, 3, 1, 1, 1, 1, 1, 1, 1}, /* areas that end within a tile, blocks within a line of taps */
+    {2, 13, 11, 3, 5, 4, 5, 3, 3, 3, 3, 2, 2, 2, 2, 1},   /* phases of a stride that a dilation does not share */
+    {2, 12, 10, 3, 3, 2, 5, 3, 3, 4, 4, 1, 1, 2, 2, 1},   /* ... shares a factor of: some phases have no taps */
+    {2, 7, 9, 4, 3, 4, 6, 2, 2, 2, 2, 0, 0, 2, 2, 2},     /* ... is equal to */
+    {1, 3, 2, 5, 2, 1, 3, 1, 1, 2, 3, 0, 0, 1, 1, 1},     /* a stride beyond the picture */
 };
 
 typedef struct sums { double *y, *y_size, *dx, *dx_size, *dw, *dw_size; } sums;
@@ -98,19 +104,49 @@ START_TEST(convolution)
          mcl__native_conv2d_depthwise_bwd_weight},
     };
     for (int i = 0; i < (mcl__native_conv2d_depthwise(a) ? 3 : 2); i++) {
-        uint64_t workspace = i == 1 ? mcl__native_conv2d_workspace(a) : 0;
+        uint64_t of_data = i == 1 ? mcl__native_conv2d_gemm_bwd_data_workspace(a) : 0;
+        uint64_t of_weight = i == 1 ? mcl__native_conv2d_gemm_bwd_weight_workspace(a) : 0;
         char what[64];
         snprintf(what, sizeof what, "%s y", ways[i].name);
-        check_pass(a, ways[i].fwd, what, x, w, s.y, s.y_size, Y, a->KH * a->KW * Cg, workspace);
+        check_pass(a, ways[i].fwd, what, x, w, s.y, s.y_size, Y, a->KH * a->KW * Cg, 0);
         snprintf(what, sizeof what, "%s dx", ways[i].name);
-        check_pass(a, ways[i].bwd_data, what, dy, w, s.dx, s.dx_size, X, a->KH * a->KW * a->K / a->groups, workspace);
+        check_pass(a, ways[i].bwd_data, what, dy, w, s.dx, s.dx_size, X, a->KH * a->KW * a->K / a->groups, of_data);
         snprintf(what, sizeof what, "%s dw", ways[i].name);
-        check_pass(a, ways[i].bwd_weight, what, x, dy, s.dw, s.dw_size, W, (int64_t)a->N * a->OH * a->OW, workspace);
+        check_pass(a, ways[i].bwd_weight, what, x, dy, s.dw, s.dw_size, W, (int64_t)a->N * a->OH * a->OW, of_weight);
     }
     free(s.y);
     free(x);
     free(w);
     free(dy);
+}
+END_TEST
+
+/* Every tile that this processor runs, not only the one that serves: all of a block but what lies outside the tile. */
+START_TEST(tiles)
+{
+    enum { DEPTH = 7 };
+    _Alignas(64) static mcl__block a, b, c, before;
+    float *values = numbers(MCL__BLOCK * MCL__BLOCK_PITCH, 1);
+    for (int i = 0; i < MCL__BLOCK * MCL__BLOCK_PITCH; i++) a[i] = values[i], b[i] = values[i] * values[i], before[i] = -values[i];
+    bool transposed = _i & 1, add = _i & 2;
+    for (int t = 0; mcl__tile_get(t); t++) {
+        const mcl__tile *tile = mcl__tile_get(t);
+        ck_assert_int_eq(MCL__BLOCK % tile->rows + MCL__BLOCK % tile->columns, 0);
+        memcpy(c, before, sizeof c);
+        (transposed ? tile->transposed : tile->plain)(DEPTH, a, b, c, add);
+        for (int i = 0; i < MCL__BLOCK; i++)
+            for (int j = 0; j < MCL__BLOCK_PITCH; j++) {
+                int at = i * MCL__BLOCK_PITCH + j;
+                double sum = add ? (double)before[at] : 0, size = fabs(sum);
+                for (int k = 0; k < DEPTH; k++) {
+                    double left = (double)(transposed ? a[k * MCL__BLOCK_PITCH + i] : a[i * MCL__BLOCK_PITCH + k]);
+                    sum += left * (double)b[k * MCL__BLOCK_PITCH + j], size += fabs(left * (double)b[k * MCL__BLOCK_PITCH + j]);
+                }
+                if (i < tile->rows && j < tile->columns) near((double)c[at], sum, size, DEPTH + 1, tile->name, at);
+                else ck_assert_float_eq(c[at], before[at]);
+            }
+    }
+    free(values);
 }
 END_TEST
 
@@ -152,6 +188,7 @@ int main(void)
     Suite *suite = suite_create("native convolutions");
     TCase *tcase = tcase_create("convolutions");
     tcase_add_loop_test(tcase, convolution, 0, COUNT(convolutions));
+    tcase_add_loop_test(tcase, tiles, 0, 4);
     tcase_add_loop_test(tcase, dense, 0, 3);
     suite_add_tcase(suite, tcase);
     return run_native(suite);

@@ -1,257 +1,278 @@
-/* Convolutions as products: slices of im2col and CBLAS. A 1x1 convolution of stride 1 is a product as it stands.
- *
- * Work is cut into pieces by the shape alone; piece i belongs to slot i % SLOTS. One thread at a time works on a slot,
- * which has its own part of the workspace: [SLOTS][rows * patch] for im2col, then [SLOTS][|dw|] partial sums where dw
- * is small. OpenBLAS runs single-threaded inside (device/native/gemm.c). */
+/* Convolutions as products without im2col in memory: the rows of a factor are the windows of a picture, and product.c asks
+ * for blocks of them.
+ *   forward          y  (pixels, K)  = windows of x (pixels, taps * C) * w (taps * C, K)
+ *   data gradient    dx (pixels, C)  = windows of dy (pixels, taps * K) * w transposed (taps * K, C)
+ *   weight gradient  dw (taps * C, K) = windows of x, transposed, * dy (pixels, K)
+ * each group for itself. Under a stride the taps that reach a pixel of dx depend on its position modulo the stride: each
+ * such phase is a product of its own with the taps that it has, and no multiplication by zero. */
 #include "ops/native/native.h"
-#include <cblas.h>
+#include "ops/native/product.h"
 #include <string.h>
 
-#define SLOTS 16
-#define SLICE_FLOATS (256 * 1024) /* of im2col: about a megabyte, for the second-level cache */
-#define ROWS_LEAST 64
-#define ROWS_MOST 1024
-#define PARTIAL_FLOATS (128 * 1024) /* a dw up to here has a partial sum in each slot */
-#define CHANNELS 128                /* of a piece of a larger dw */
-
-typedef struct shape {
-    const mcl_conv2d_args *a;
-    int Cg, Kg, patch; /* channels of a group; KH*KW*Cg */
-    int pixels, rows;  /* N*OH*OW; of a slice */
-    bool pointwise;    /* x is its own im2col */
-    bool partial;      /* dw is summed in the slots */
-    bool team;         /* worth more than one thread */
-} shape;
+#define TASKS 48                   /* wanted of a weight gradient, whose result may be small and its sums long */
+#define PART_LEAST (8 * MCL__BLOCK) /* pixels of a part */
 
 static int least(int a, int b) { return a < b ? a : b; }
+static int most(int a, int b) { return a > b ? a : b; }
 
-static shape shape_of(const mcl_conv2d_args *a)
+/* Along one axis: output `o` of `outputs` lies at origin + o * spacing, and its tap `t` of `taps` multiplies what lies at
+ * o * step + first + t * delta with the weights of tap weight + t * weight_step. */
+typedef struct axis {
+    int outputs, origin, spacing;
+    int taps, first, delta, step;
+    int weight, weight_step;
+} axis;
+
+static axis axis_fwd(int outputs, int taps, int stride, int pad, int dilation)
 {
-    shape s = {.a = a, .Cg = a->C / a->groups, .Kg = a->K / a->groups};
-    s.patch = a->KH * a->KW * s.Cg;
-    s.pixels = a->N * a->OH * a->OW;
-    int rows = SLICE_FLOATS / s.patch / 16 * 16;
-    s.rows = least(rows < ROWS_LEAST ? ROWS_LEAST : rows > ROWS_MOST ? ROWS_MOST : rows, s.pixels);
-    s.pointwise = a->KH == 1 && a->KW == 1 && a->stride_h == 1 && a->stride_w == 1 && a->pad_h == 0 && a->pad_w == 0;
-    s.team = mcl__native_worth(mcl__native_conv2d_work(a));
-    s.partial = (int64_t)s.patch * a->K <= PARTIAL_FLOATS;
-    return s;
+    return (axis){.outputs = outputs, .spacing = 1, .taps = taps, .first = -pad, .delta = dilation, .step = stride, .weight_step = 1};
 }
 
-static size_t slice_floats(const shape *s) { return s->pointwise ? 0 : (size_t)s->rows * s->patch; }
-/* The leading dimension of im2col, or of x where it stands for it. */
-static int row_length(const shape *s) { return s->pointwise ? s->a->C : s->patch; }
-
-static size_t partial_floats(const shape *s) { return s->partial ? (size_t)s->patch * s->a->K : 0; }
-
-uint64_t mcl__native_conv2d_workspace(const mcl_conv2d_args *args)
+/* Pixels phase, phase + stride, ... of dx. Tap r reaches pixel i from output (i + pad - r * dilation) / stride, where that
+ * has no remainder: for every `period`-th tap, or none. The last of them comes first, so that outputs ascend. */
+static axis axis_bwd(int pixels, int taps, int stride, int pad, int dilation, int phase)
 {
-    shape s = shape_of(args);
-    uint64_t floats = SLOTS * ((uint64_t)slice_floats(&s) + partial_floats(&s));
-    return (floats ? floats : 1) * sizeof(float);
+    int common = stride, first = 0;
+    while (stride % common || dilation % common) common--;
+    int period = stride / common;
+    while (first < period && (phase + pad - (int64_t)first * dilation) % stride) first++;
+    int found = first < period && first < taps ? (taps - 1 - first) / period + 1 : 0, last = first + (found - 1) * period;
+    return (axis){.outputs = (pixels - phase + stride - 1) / stride, .origin = phase, .spacing = stride, .taps = found,
+                  .first = found ? (int)((phase + pad - (int64_t)last * dilation) / stride) : 0, .delta = dilation / common,
+                  .step = 1, .weight = last, .weight_step = -period};
 }
 
-typedef struct window { int n, oh, ow; } window;
+/* A tensor (N,H,W,C) of which a group has `size` channels. */
+typedef struct picture { float *data; int H, W, C, size; } picture;
 
-static window window_of(const shape *s, int pixel)
+/* What the blocks are read from and written to. */
+typedef struct conv {
+    axis down, across;
+    picture source, target; /* windows are of source; the other picture, which is the target but in the weight gradient */
+    const float *weights;   /* (KH * KW, inner, pitch), and `group` floats from group to group */
+    float *partial;         /* (parts, KH * KW * source.size, target.C): results of the weight gradient */
+    int KW, inner, pitch;
+    size_t tap, group;
+} conv;
+
+typedef struct position { int n, h, w; } position;
+
+static position position_of(const conv *c, int row)
 {
-    const mcl_conv2d_args *a = s->a;
-    return (window){pixel / (a->OH * a->OW), pixel / a->OW % a->OH, pixel % a->OW};
+    int line = row / c->across.outputs;
+    return (position){line / c->down.outputs, line % c->down.outputs, row % c->across.outputs};
 }
 
-static void gather(float *restrict patch, const float *restrict x, int n)
+static void next(const conv *c, position *at)
 {
-    for (int i = 0; i < n; i++) patch[i] = x[i];
+    if (++at->w < c->across.outputs) return;
+    at->w = 0;
+    if (++at->h < c->down.outputs) return;
+    at->h = 0;
+    at->n++;
 }
 
-static void scatter(const float *restrict patch, float *restrict dx, int n)
-{
-    for (int i = 0; i < n; i++) dx[i] += patch[i];
-}
+/* `taps` neighbouring taps of one line, whose pixels are neighbours too where there are several; of their floats those in
+ * [from, to), for all rows of an area. Outside the picture there are zeros. */
+typedef struct tap_run { int line, tap, taps, from, to; } tap_run;
 
-/* Row r of a window: taps [first, end) lie inside the picture, whose row begins at `at` in x. `step` taps at a time are
- * contiguous there: all of them where the taps' pixels are neighbours. */
-typedef struct runs { int first, end, step; size_t at; } runs;
-
-static runs runs_of(const shape *s, window v, int r, int group)
+static void load_run(const conv *c, const mcl__area *area, const tap_run *run, float *out)
 {
-    const mcl_conv2d_args *a = s->a;
-    int h = v.oh * a->stride_h - a->pad_h + r * a->dilation_h, start = v.ow * a->stride_w - a->pad_w;
-    runs run = {.step = 1, .at = (((size_t)v.n * a->H + h) * a->W) * a->C + group * s->Cg};
-    if (h < 0 || h >= a->H) return run;
-    while (run.first < a->KW && start + run.first * a->dilation_w < 0) run.first++;
-    run.end = a->KW;
-    while (run.end > run.first && start + (run.end - 1) * a->dilation_w >= a->W) run.end--;
-    if (a->groups == 1 && a->dilation_w == 1 && run.end > run.first) run.step = run.end - run.first;
-    return run;
-}
-
-static size_t tap_at(const shape *s, window v, const runs *run, int tap)
-{
-    const mcl_conv2d_args *a = s->a;
-    return run->at + (size_t)(v.ow * a->stride_w - a->pad_w + tap * a->dilation_w) * a->C;
-}
-
-/* Rows [first, first + count) of the matrix whose row is a window's patch (KH,KW,Cg). */
-static void im2col(const shape *s, const float *x, int group, int first, int count, float *col)
-{
-    for (int i = 0; i < count; i++) {
-        window v = window_of(s, first + i);
-        for (int r = 0; r < s->a->KH; r++) {
-            float *patch = col + (size_t)i * s->patch + (size_t)r * s->a->KW * s->Cg;
-            runs run = runs_of(s, v, r, group);
-            for (int k = 0; k < run.first * s->Cg; k++) patch[k] = 0;
-            for (int t = run.first; t < run.end; t += run.step)
-                gather(patch + t * s->Cg, x + tap_at(s, v, &run, t), run.step * s->Cg);
-            for (int k = (run.end > run.first ? run.end : run.first) * s->Cg; k < s->a->KW * s->Cg; k++) patch[k] = 0;
-        }
+    const picture *s = &c->source;
+    position at = position_of(c, area->row);
+    for (int i = 0; i < area->rows; i++, out += MCL__BLOCK_PITCH, next(c, &at)) {
+        int h = at.h * c->down.step + c->down.first + run->line * c->down.delta;
+        int w = at.w * c->across.step + c->across.first + run->tap * c->across.delta;
+        bool outside = h < 0 || h >= s->H;
+        int start = outside ? run->to : most(run->from, least(run->to, most(0, least(-w, run->taps)) * s->size));
+        int end = outside ? run->to : most(start, least(run->to, most(0, least(s->W - w, run->taps)) * s->size));
+        const float *line = s->data + ((size_t)at.n * s->H + (outside ? 0 : h)) * s->W * s->C + area->index * s->size;
+        memset(out, 0, (size_t)(start - run->from) * sizeof *out);
+        if (end > start) memcpy(out + start - run->from, line + ((ptrdiff_t)w * s->C + start), (size_t)(end - start) * sizeof *out);
+        memset(out + end - run->from, 0, (size_t)(run->to - end) * sizeof *out);
     }
 }
 
-static void col2im(const shape *s, const float *col, int group, int first, int count, float *dx)
+/* Rows: outputs. Columns: (line of taps, tap, channel). */
+static void load_windows(const void *context, const mcl__area *area, float *block)
 {
-    for (int i = 0; i < count; i++) {
-        window v = window_of(s, first + i);
-        for (int r = 0; r < s->a->KH; r++) {
-            const float *patch = col + (size_t)i * s->patch + (size_t)r * s->a->KW * s->Cg;
-            runs run = runs_of(s, v, r, group);
-            for (int t = run.first; t < run.end; t += run.step)
-                scatter(patch + t * s->Cg, dx + tap_at(s, v, &run, t), run.step * s->Cg);
-        }
+    const conv *c = context;
+    bool joined = c->across.delta == 1 && c->source.size == c->source.C;
+    int taps = joined ? c->across.taps : 1, length = taps * c->source.size, runs = c->across.taps / taps;
+    for (int column = 0; column < area->columns;) {
+        int number = (area->column + column) / length, from = (area->column + column) % length;
+        tap_run run = {number / runs, number % runs, taps, from, least(length, from + area->columns - column)};
+        load_run(c, area, &run, block + column);
+        column += run.to - run.from;
     }
 }
 
-/* Rows [first, first + count) of y. */
-static void slice_fwd(const shape *s, const float *x, const float *w, float *y, float *col, int first, int count)
+/* Rows: (line of taps, tap, inner). Columns: the target's channels. */
+static void load_weights(const void *context, const mcl__area *area, float *block)
 {
-    const mcl_conv2d_args *a = s->a;
-    for (int g = 0; g < a->groups; g++) {
-        const float *rows = s->pointwise ? x + (size_t)first * a->C + g * s->Cg : col;
-        if (!s->pointwise) im2col(s, x, g, first, count, col);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, count, s->Kg, s->patch, 1, rows, row_length(s),
-                    w + g * s->Kg, a->K, 0, y + (size_t)first * a->K + g * s->Kg, a->K);
+    const conv *c = context;
+    for (int i = 0; i < area->rows; i++) {
+        int number = (area->row + i) / c->inner, inner = (area->row + i) % c->inner;
+        int r = c->down.weight + number / c->across.taps * c->down.weight_step;
+        int s = c->across.weight + number % c->across.taps * c->across.weight_step;
+        const float *row = c->weights + ((size_t)r * c->KW + s) * c->tap + area->index * c->group + (size_t)inner * c->pitch;
+        memcpy(block + i * MCL__BLOCK_PITCH, row + area->column, (size_t)area->columns * sizeof *block);
     }
+}
+
+static float *target_at(const conv *c, position at, const mcl__area *area)
+{
+    const picture *t = &c->target;
+    int h = c->down.origin + at.h * c->down.spacing, w = c->across.origin + at.w * c->across.spacing;
+    return t->data + (((size_t)at.n * t->H + h) * t->W + w) * t->C + area->index * t->size + area->column;
+}
+
+static void store_target(const void *context, const mcl__area *area, const float *block)
+{
+    const conv *c = context;
+    position at = position_of(c, area->row);
+    for (int i = 0; i < area->rows; i++, next(c, &at))
+        memcpy(target_at(c, at, area), block + i * MCL__BLOCK_PITCH, (size_t)area->columns * sizeof *block);
+}
+
+static void load_target(const void *context, const mcl__area *area, float *block)
+{
+    const conv *c = context;
+    position at = position_of(c, area->row);
+    for (int i = 0; i < area->rows; i++, next(c, &at))
+        memcpy(block + i * MCL__BLOCK_PITCH, target_at(c, at, area), (size_t)area->columns * sizeof *block);
+}
+
+static void store_weights(const void *context, const mcl__area *area, const float *block)
+{
+    const conv *c = context;
+    int rows = c->down.taps * c->across.taps * c->source.size, pitch = c->target.C;
+    float *out = c->partial + ((size_t)area->part * rows + area->row) * pitch + area->index * c->target.size + area->column;
+    for (int i = 0; i < area->rows; i++)
+        memcpy(out + (size_t)i * pitch, block + i * MCL__BLOCK_PITCH, (size_t)area->columns * sizeof *block);
+}
+
+/* --- the passes */
+
+static picture picture_x(const mcl_conv2d_args *a, const float *data)
+{
+    return (picture){(float *)data, a->H, a->W, a->C, a->C / a->groups};
+}
+
+static picture picture_y(const mcl_conv2d_args *a, const float *data)
+{
+    return (picture){(float *)data, a->OH, a->OW, a->K, a->K / a->groups};
+}
+
+static conv conv_fwd(const mcl_conv2d_args *a, const float *x, const float *y)
+{
+    return (conv){.down = axis_fwd(a->OH, a->KH, a->stride_h, a->pad_h, a->dilation_h),
+                  .across = axis_fwd(a->OW, a->KW, a->stride_w, a->pad_w, a->dilation_w),
+                  .source = picture_x(a, x),
+                  .target = picture_y(a, y),
+                  .KW = a->KW};
+}
+
+static void pixels_from_weights(const mcl_conv2d_args *a, const conv *c)
+{
+    mcl__product product = {.count = a->groups, .M = a->N * c->down.outputs * c->across.outputs, .N = c->target.size,
+                            .K = c->down.taps * c->across.taps * c->source.size, .load_a = load_windows, .load_b = load_weights,
+                            .store = store_target, .context = c};
+    product.part = product.K;
+    if (product.M > 0) mcl__native_product(&product);
 }
 
 void mcl__native_conv2d_gemm_fwd(const mcl__native_arg *arg)
 {
-    const float *x = arg[0].pointer, *w = arg[1].pointer;
-    float *y = arg[2].pointer, *workspace = arg[3].pointer;
-    const shape s = shape_of(arg[4].pointer);
-#pragma omp parallel for schedule(static, 1) if (s.team)
-    for (int slot = 0; slot < SLOTS; slot++)
-        for (int64_t first = (int64_t)slot * s.rows; first < s.pixels; first += (int64_t)SLOTS * s.rows)
-            slice_fwd(&s, x, w, y, workspace + slot * slice_floats(&s), (int)first,
-                      least(s.rows, (int)(s.pixels - first)));
+    const mcl_conv2d_args *a = arg[3].pointer;
+    conv c = conv_fwd(a, arg[0].pointer, arg[2].pointer);
+    c.weights = arg[1].pointer;
+    c.inner = c.source.size, c.pitch = a->K;
+    c.tap = (size_t)c.inner * a->K, c.group = c.target.size;
+    pixels_from_weights(a, &c);
 }
 
-/* Windows [first, first + count) give their part to dx, or, where it is pointwise, are its rows. */
-static void slice_bwd_data(const shape *s, const float *dy, const float *w, float *dx, float *col, int first, int count)
+#define SQUARE 16 /* of a matrix that is transposed: lines of a cache on both sides */
+
+/* w (taps, C, K) as (taps, K, C); C of a group. */
+static void transpose(int taps, int C, int K, const float *w, float *out)
 {
-    const mcl_conv2d_args *a = s->a;
-    for (int g = 0; g < a->groups; g++) {
-        float *rows = s->pointwise ? dx + (size_t)first * a->C + g * s->Cg : col;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, count, s->patch, s->Kg, 1,
-                    dy + (size_t)first * a->K + g * s->Kg, a->K, w + g * s->Kg, a->K, 0, rows, row_length(s));
-        if (!s->pointwise) col2im(s, col, g, first, count, dx);
-    }
+#pragma omp parallel for collapse(2) schedule(static) if (mcl__native_worth((double)taps * C * K))
+    for (int tap = 0; tap < taps; tap++)
+        for (int column = 0; column < K; column += SQUARE)
+            for (int row = 0; row < C; row += SQUARE)
+                for (int k = column; k < least(K, column + SQUARE); k++)
+                    for (int c = row; c < least(C, row + SQUARE); c++)
+                        out[((size_t)tap * K + k) * C + c] = w[((size_t)tap * C + c) * K + k];
 }
 
-/* A piece is some whole samples, so that no two pieces write to the same pixel. */
 void mcl__native_conv2d_gemm_bwd_data(const mcl__native_arg *arg)
 {
-    const float *dy = arg[0].pointer, *w = arg[1].pointer;
-    float *dx = arg[2].pointer, *workspace = arg[3].pointer;
-    const shape s = shape_of(arg[4].pointer);
-    const mcl_conv2d_args *a = s.a;
-    int windows = a->OH * a->OW, samples = s.rows < windows ? 1 : s.rows / windows;
-    size_t picture = (size_t)a->H * a->W * a->C;
-#pragma omp parallel for schedule(static, 1) if (s.team)
-    for (int slot = 0; slot < SLOTS; slot++)
-        for (int64_t n = (int64_t)slot * samples; n < a->N; n += (int64_t)SLOTS * samples) {
-            int count = least(samples, (int)(a->N - n)), end = (int)(n + count) * windows;
-            if (!s.pointwise) memset(dx + (size_t)n * picture, 0, count * picture * sizeof *dx);
-            for (int first = (int)n * windows; first < end; first += s.rows) /* pixels stay well below 2^31 - rows */
-                slice_bwd_data(&s, dy, w, dx, workspace + slot * slice_floats(&s), first, least(s.rows, end - first));
+    const mcl_conv2d_args *a = arg[4].pointer;
+    conv c = {.source = picture_y(a, arg[0].pointer), .target = picture_x(a, arg[2].pointer), .weights = arg[3].pointer,
+              .KW = a->KW};
+    c.inner = c.source.size, c.pitch = c.target.size;
+    c.tap = (size_t)a->K * c.pitch, c.group = (size_t)c.inner * c.pitch;
+    transpose(a->KH * a->KW, c.target.size, a->K, arg[1].pointer, arg[3].pointer);
+    for (int i = 0; i < least(a->stride_h, a->H); i++)
+        for (int j = 0; j < least(a->stride_w, a->W); j++) {
+            c.down = axis_bwd(a->H, a->KH, a->stride_h, a->pad_h, a->dilation_h, i);
+            c.across = axis_bwd(a->W, a->KW, a->stride_w, a->pad_w, a->dilation_w, j);
+            pixels_from_weights(a, &c);
         }
 }
 
-/* dw, (patch, K), gains the product of windows [first, first + count). */
-static void slice_bwd_weight(const shape *s, const float *x, const float *dy, float *dw, float *col, int first,
-                             int count)
+static mcl__product product_bwd_weight(const mcl_conv2d_args *a, const conv *c)
 {
-    const mcl_conv2d_args *a = s->a;
-    for (int g = 0; g < a->groups; g++) {
-        const float *rows = s->pointwise ? x + (size_t)first * a->C + g * s->Cg : col;
-        if (!s->pointwise) im2col(s, x, g, first, count, col);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, s->patch, s->Kg, count, 1, rows, row_length(s),
-                    dy + (size_t)first * a->K + g * s->Kg, a->K, 1, dw + g * s->Kg, a->K);
-    }
+    mcl__product product = {.count = a->groups, .M = a->KH * a->KW * c->source.size, .N = c->target.size,
+                            .K = a->N * a->OH * a->OW, .transposed = true, .load_a = load_windows, .load_b = load_target,
+                            .store = store_weights, .context = c};
+    int tasks = a->groups * mcl__native_product_areas(product.M, product.N), parts = (TASKS + tasks - 1) / tasks;
+    product.part = (int)(((int64_t)product.K + parts - 1) / parts);
+    product.part = most(PART_LEAST, (product.part - 1) / MCL__BLOCK * MCL__BLOCK + MCL__BLOCK);
+    return product;
 }
 
-/* A small dw: each slot sums its slices, then the slots are added in order. */
-static void weight_by_slices(const shape *s, const float *x, const float *dy, float *dw, float *workspace)
+static int parts_of(const mcl__product *product) { return (product->K - 1) / product->part + 1; }
+
+#define STRETCH 1024 /* floats */
+
+static void gain(int n, const float *restrict x, float *restrict y)
 {
-    size_t size = partial_floats(s);
-    float *partial = workspace + SLOTS * slice_floats(s);
-#pragma omp parallel for schedule(static, 1) if (s->team)
-    for (int slot = 0; slot < SLOTS; slot++) {
-        memset(partial + slot * size, 0, size * sizeof *partial);
-        for (int64_t first = (int64_t)slot * s->rows; first < s->pixels; first += (int64_t)SLOTS * s->rows)
-            slice_bwd_weight(s, x, dy, partial + slot * size, workspace + slot * slice_floats(s), (int)first,
-                             least(s->rows, (int)(s->pixels - first)));
-    }
-    memcpy(dw, partial, size * sizeof *dw);
-    for (int slot = 1; slot < SLOTS; slot++) scatter(partial + slot * size, dw, (int)size);
+    for (int i = 0; i < n; i++) y[i] += x[i];
 }
 
-/* Channels [c, c + count) of one tap for windows [first, first + rows): a narrow im2col. */
-static void tap_columns(const shape *s, const float *x, int tap, int channel, int count, int first, int rows,
-                        float *col)
+/* One result (n) in several parts, added in their order. */
+static void add_parts(int parts, int n, const float *partial, float *out)
 {
-    const mcl_conv2d_args *a = s->a;
-    for (int i = 0; i < rows; i++) {
-        window v = window_of(s, first + i);
-        int h = v.oh * a->stride_h - a->pad_h + tap / a->KW * a->dilation_h;
-        int w = v.ow * a->stride_w - a->pad_w + tap % a->KW * a->dilation_w;
-        float *row = col + (size_t)i * count;
-        if (h >= 0 && h < a->H && w >= 0 && w < a->W)
-            gather(row, x + (((size_t)v.n * a->H + h) * a->W + w) * a->C + channel, count);
-        else memset(row, 0, (size_t)count * sizeof *row);
+#pragma omp parallel for schedule(static) if (mcl__native_worth((double)parts * n))
+    for (int stretch = 0; stretch <= (n - 1) / STRETCH; stretch++) {
+        int first = stretch * STRETCH, length = least(STRETCH, n - first);
+        memcpy(out + first, partial + first, (size_t)length * sizeof *out);
+        for (int part = 1; part < parts; part++) gain(length, partial + (size_t)part * n + first, out + first);
     }
-}
-
-/* Rows [row, row + count) of dw's group: some channels of one tap, over all windows. */
-static void tap_bwd_weight(const shape *s, const float *x, const float *dy, float *dw, float *col, int group, int row,
-                           int count)
-{
-    const mcl_conv2d_args *a = s->a;
-    int rows = s->pointwise ? s->pixels : (int)(slice_floats(s) / count), channel = group * s->Cg + row % s->Cg;
-    for (int64_t first = 0; first < s->pixels; first += rows) {
-        int taken = least(rows, (int)(s->pixels - first));
-        if (!s->pointwise) tap_columns(s, x, row / s->Cg, channel, count, (int)first, taken, col);
-        cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, count, s->Kg, taken, 1, s->pointwise ? x + channel : col,
-                    s->pointwise ? a->C : count, dy + (size_t)first * a->K + group * s->Kg, a->K, first > 0,
-                    dw + (size_t)row * a->K + group * s->Kg, a->K);
-    }
-}
-
-/* A large dw: its rows are shared out. */
-static void weight_by_rows(const shape *s, const float *x, const float *dy, float *dw, float *workspace)
-{
-    int step = least(CHANNELS, s->Cg), blocks = (s->Cg + step - 1) / step, in_group = s->a->KH * s->a->KW * blocks;
-    int64_t pieces = (int64_t)in_group * s->a->groups;
-#pragma omp parallel for schedule(static, 1) if (s->team)
-    for (int slot = 0; slot < SLOTS; slot++)
-        for (int64_t piece = slot; piece < pieces; piece += SLOTS) {
-            int group = (int)(piece / in_group), block = (int)(piece % in_group), channel = block % blocks * step;
-            tap_bwd_weight(s, x, dy, dw, workspace + slot * slice_floats(s), group, block / blocks * s->Cg + channel,
-                           least(step, s->Cg - channel));
-        }
 }
 
 void mcl__native_conv2d_gemm_bwd_weight(const mcl__native_arg *arg)
 {
-    const shape s = shape_of(arg[4].pointer);
-    (s.partial ? weight_by_slices : weight_by_rows)(&s, arg[0].pointer, arg[1].pointer, arg[2].pointer, arg[3].pointer);
+    const mcl_conv2d_args *a = arg[4].pointer;
+    conv c = conv_fwd(a, arg[0].pointer, arg[1].pointer);
+    mcl__product product = product_bwd_weight(a, &c);
+    int parts = parts_of(&product);
+    c.partial = parts > 1 ? arg[3].pointer : arg[2].pointer;
+    mcl__native_product(&product);
+    if (parts > 1) add_parts(parts, product.M * a->K, arg[3].pointer, arg[2].pointer);
+}
+
+uint64_t mcl__native_conv2d_gemm_bwd_data_workspace(const mcl_conv2d_args *a)
+{
+    return (uint64_t)a->KH * a->KW * (a->C / a->groups) * a->K * sizeof(float);
+}
+
+uint64_t mcl__native_conv2d_gemm_bwd_weight_workspace(const mcl_conv2d_args *a)
+{
+    conv c = conv_fwd(a, NULL, NULL);
+    mcl__product product = product_bwd_weight(a, &c);
+    int parts = parts_of(&product);
+    return (parts > 1 ? (uint64_t)parts * product.M * a->K : 1) * sizeof(float);
 }

@@ -30,8 +30,9 @@ static inline double mcl__native_conv2d_work(const mcl_conv2d_args *a)
     return (double)a->N * a->OH * a->OW * a->K * a->KH * a->KW * (a->C / a->groups);
 }
 
-/* Bytes of workspace of the three conv2d_gemm kernels. Never 0. */
-uint64_t mcl__native_conv2d_workspace(const mcl_conv2d_args *args);
+/* Bytes of workspace of the conv2d_gemm kernels that take one. Never 0. */
+uint64_t mcl__native_conv2d_gemm_bwd_data_workspace(const mcl_conv2d_args *args);
+uint64_t mcl__native_conv2d_gemm_bwd_weight_workspace(const mcl_conv2d_args *args);
 /* Do the conv2d_depthwise kernels serve this? One input and one output channel a group. */
 bool mcl__native_conv2d_depthwise(const mcl_conv2d_args *args);
 

@@ -1,0 +1,67 @@
+/* A product in three levels: areas of C, which threads share; blocks of A and B along the sum, copied so that they lie
+ * densely in the second-level cache, in an order that suits the innermost loop; and there tiles that live in registers.
+ * A pair of blocks costs 2 * BLOCK^2 copies and BLOCK^3 multiply-adds. Areas at the edges compute whole tiles too: the
+ * surplus rows and columns of a block are never stored. */
+#include "ops/native/product.h"
+#include "ops/native/native.h"
+#include <string.h>
+
+#define ROW_STEP 12 /* multiples of every tile's rows and columns */
+#define COLUMN_STEP 32
+
+static int least(int a, int b) { return a < b ? a : b; }
+
+/* The size of equal pieces, none larger than a block, that an extent of C is cut into. */
+static int piece(int extent, int step)
+{
+    int pieces = (extent - 1) / MCL__BLOCK + 1, size = (extent - 1) / pieces + 1;
+    return (size - 1) / step * step + step;
+}
+
+static int pieces(int extent, int step) { return (extent - 1) / piece(extent, step) + 1; }
+
+int mcl__native_product_areas(int M, int N) { return pieces(M, ROW_STEP) * pieces(N, COLUMN_STEP); }
+
+/* c (rows,columns) = a * b over `depth` terms, or gains it. A column of tiles keeps its part of b in the first-level cache. */
+static void multiply(const mcl__tile *tile, bool transposed, int rows, int columns, int depth, const float *a, const float *b,
+                     float *c, bool add)
+{
+    mcl__tile_product product = transposed ? tile->transposed : tile->plain;
+    for (int j = 0; j < columns; j += tile->columns)
+        for (int i = 0; i < rows; i += tile->rows)
+            product(depth, transposed ? a + i : a + i * MCL__BLOCK_PITCH, b + j, c + i * MCL__BLOCK_PITCH + j, add);
+}
+
+/* One part of the sums of one area of C. */
+static void area_product(const mcl__product *p, const mcl__tile *tile, const mcl__area *area)
+{
+    _Alignas(64) mcl__block a, b, c;
+    int first = area->part * p->part, end = least(p->K - first, p->part) + first;
+    for (int k = first; k < end; k += MCL__BLOCK) {
+        int depth = least(MCL__BLOCK, end - k);
+        mcl__area of_a = {area->index, area->part, area->row, area->rows, k, depth};
+        if (p->transposed) of_a = (mcl__area){area->index, area->part, k, depth, area->row, area->rows};
+        mcl__area of_b = {area->index, area->part, k, depth, area->column, area->columns};
+        p->load_a(p->context, &of_a, a);
+        p->load_b(p->context, &of_b, b);
+        multiply(tile, p->transposed, area->rows, area->columns, depth, a, b, c, k > first);
+    }
+    if (first >= end) memset(c, 0, sizeof c); /* a sum of no terms */
+    p->store(p->context, area, c);
+}
+
+void mcl__native_product(const mcl__product *p)
+{
+    const mcl__tile *tile = mcl__tile_get(0);
+    int rows = piece(p->M, ROW_STEP), columns = piece(p->N, COLUMN_STEP);
+    int down = pieces(p->M, ROW_STEP), across = pieces(p->N, COLUMN_STEP), parts = p->K > 0 ? (p->K - 1) / p->part + 1 : 1;
+    int64_t tasks = (int64_t)p->count * parts * down * across;
+#pragma omp parallel for schedule(dynamic) if (tasks > 1 && mcl__native_worth((double)p->count * p->M * p->N * p->K))
+    for (int64_t task = 0; task < tasks; task++) {
+        int column = (int)(task % across) * columns, row = (int)(task / across % down) * rows;
+        int64_t rest = task / across / down;
+        mcl__area area = {(int)(rest / parts), (int)(rest % parts), row, least(rows, p->M - row), column,
+                          least(columns, p->N - column)};
+        area_product(p, tile, &area);
+    }
+}
