@@ -210,9 +210,9 @@ static int pass_of(const mcl__problem *problem)
     return (int)problem->op - (int)MCL__OP_conv2d;
 }
 
-static void lower_plain(mcl__lowering *lowering, const mcl__problem *problem, const char *name, uint64_t workspace)
+static void lower_plain(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv, const char *name,
+                        uint64_t workspace)
 {
-    mcl_conv2d_args args = mcl__conv2d_args(problem);
     mcl__operand scratch = mcl__out(0);
     if (workspace > 0) scratch = mcl__lower_workspace(lowering, workspace);
     mcl__lower_kernel(lowering, "conv2d", name, NULL, NULL);
@@ -220,7 +220,7 @@ static void lower_plain(mcl__lowering *lowering, const mcl__problem *problem, co
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     if (workspace > 0) mcl__lower_arg(lowering, scratch);
-    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__lower_arg_blob(lowering, conv, sizeof *conv);
     mcl__lower_linear(lowering, (size_t)mcl__shape_elements(problem->out[0]));
     mcl__lower_epilogue(lowering, problem, 0);
 }
@@ -228,25 +228,37 @@ static void lower_plain(mcl__lowering *lowering, const mcl__problem *problem, co
 static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
     static const char *const names[] = {"conv2d_fwd", "conv2d_bwd_data", "conv2d_bwd_weight"};
-    lower_plain(lowering, problem, names[pass_of(problem)], 0);
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    lower_plain(lowering, problem, &conv, names[pass_of(problem)], 0);
 }
 
-static bool native_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+bool mcl__conv2d_native(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)problem;
     return capabilities->type == MCL_DEVICE_NATIVE;
 }
 
+void mcl__conv2d_native_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv)
+{
+    lower_plain(lowering, problem, conv, "conv2d_gemm_fwd", 0);
+}
+
+void mcl__conv2d_native_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv)
+{
+    lower_plain(lowering, problem, conv, "conv2d_gemm_bwd_data", mcl__native_conv2d_gemm_bwd_data_workspace(conv));
+}
+
+void mcl__conv2d_native_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv)
+{
+    lower_plain(lowering, problem, conv, "conv2d_gemm_bwd_weight", mcl__native_conv2d_gemm_bwd_weight_workspace(conv));
+}
+
 static void lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_conv2d_args args = mcl__conv2d_args(problem);
-    switch (pass_of(problem)) {
-    case FWD: lower_plain(lowering, problem, "conv2d_gemm_fwd", 0); break;
-    case BWD_DATA:
-        lower_plain(lowering, problem, "conv2d_gemm_bwd_data", mcl__native_conv2d_gemm_bwd_data_workspace(&args));
-        break;
-    default: lower_plain(lowering, problem, "conv2d_gemm_bwd_weight", mcl__native_conv2d_gemm_bwd_weight_workspace(&args));
-    }
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_native_fwd, mcl__conv2d_native_bwd_data, mcl__conv2d_native_bwd_weight};
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    passes[pass_of(problem)](lowering, problem, &conv);
 }
 
 static bool native_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
@@ -258,7 +270,8 @@ static bool native_depthwise_applicable(const mcl__problem *problem, const mcl__
 static void lower_native_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
 {
     static const char *const names[] = {"conv2d_depthwise_fwd", "conv2d_depthwise_bwd_data", "conv2d_depthwise_bwd_weight"};
-    lower_plain(lowering, problem, names[pass_of(problem)], 0);
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    lower_plain(lowering, problem, &conv, names[pass_of(problem)], 0);
 }
 
 /* --- library: 1x1 convolutions are products of (N*H*W, C) and (C, K) */
@@ -357,9 +370,9 @@ static void lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem
 }
 
 static const mcl__variant variants[] = {
-    {"library", library_applicable, lower_library},
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
-    {"native_gemm", native_gemm_applicable, lower_native_gemm},
+    {"native_gemm", mcl__conv2d_native, lower_native_gemm},
+    {"library", library_applicable, lower_library},
     {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
     {"winograd", mcl__conv2d_winograd_applicable, lower_winograd, mcl__conv2d_winograd_takes_prologue,

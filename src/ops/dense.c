@@ -106,7 +106,7 @@ static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__lower_epilogue(lowering, problem, 0);
 }
 
-/* --- tile: the convolution's */
+/* --- the convolution's */
 
 static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
 {
@@ -125,6 +125,14 @@ static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
                              .dilation_h = 1,
                              .dilation_w = 1,
                              .groups = 1};
+}
+
+static void lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
+        mcl__conv2d_native_fwd, mcl__conv2d_native_bwd_data, mcl__conv2d_native_bwd_weight};
+    mcl_conv2d_args conv = as_conv2d(problem);
+    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
 }
 
 static int gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
@@ -198,6 +206,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 }
 
 static const mcl__variant variants[] = {
+    {"native_gemm", mcl__conv2d_native, lower_native_gemm},
     {"library", library_applicable, lower_library},
     {"gemm", gemm_applicable, lower_gemm, .candidates = gemm_candidates},
     {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
