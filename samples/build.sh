@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${BUILD:-build}
 
-packages=(gcc cmake make pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev pocl-opencl-icd libopenblas-dev libfyaml-dev
+packages=(gcc cmake make pkg-config ocl-icd-opencl-dev opencl-headers libclblast-dev pocl-opencl-icd libfyaml-dev
   libjansson-dev libturbojpeg0-dev libspng-dev libxxhash-dev zlib1g-dev)
 options=(-DMONOCLE_TESTS=OFF)
 if [ "${1:-}" = --tests ]; then

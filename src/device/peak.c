@@ -1,10 +1,9 @@
-/* Measures a device's peak with kernels/peak.cl; the native device, which has no such kernels, with a product of the library's
- * and a copy of its own. */
+/* Measures a device's peak with kernels/peak.cl; the native device's with the innermost loop of its products and a copy. */
 #include "device/peak.h"
 #include <stdio.h>
 #include <time.h>
 
-enum { REPEATS = 5, ROUNDS = 20000, PRODUCT = 1024 };
+enum { REPEATS = 5, ROUNDS = 20000, PRODUCT = 1536 };
 #define COPY_BYTES ((uint64_t)96 << 20)
 
 double mcl__seconds(void)
@@ -109,24 +108,15 @@ static mcl_status time_copy(mcl_device *device, mcl_buffer *source, mcl_buffer *
 
 static mcl_status measure_product(mcl_device *device, double *flops)
 {
-    enum { N = PRODUCT };
-    const uint64_t bytes = (uint64_t)N * N * sizeof(float);
-    mcl_buffer *memory;
-    mcl__launch *launch = NULL, *clear = NULL;
-    double seconds = 0;
-    MCL_TRY(mcl_buffer_create(device, 3 * bytes, &memory));
-    mcl__gemm gemm = {.M = N, .N = N, .K = N, .lda = N, .ldb = N, .ldc = N, .alpha = 1.0f,
-                      .a = {memory, 0, bytes}, .b = {memory, bytes, bytes}, .c = {memory, 2 * bytes, bytes}};
-    mcl_status status = MCL_OK;
-    MCL_TRY_DONE(mcl__launch_fill(device, "peak clear", (mcl__view){memory, 0, 3 * bytes}, 0, &clear));
-    MCL_TRY_DONE(mcl__launch_run(device, clear));
-    MCL_TRY_DONE(mcl__launch_gemm(device, "peak product", &gemm, &launch));
-    MCL_TRY_DONE(time_launch(device, launch, &seconds));
-    *flops = 2.0 * N * N * N / seconds;
-done:
+    mcl__kernel *kernel;
+    mcl__launch *launch = NULL;
+    mcl__arg size = int_arg(PRODUCT);
+    double seconds;
+    MCL_TRY(mcl__kernel_get(device, &(mcl__kernel_key){"peak", "peak_product", NULL, NULL}, &kernel));
+    MCL_TRY(mcl__launch_kernel(device, kernel, "peak product", &size, 1, 1, &(size_t){1}, &(size_t){1}, &launch));
+    mcl_status status = time_launch(device, launch, &seconds);
     mcl__launch_destroy(device, launch);
-    mcl__launch_destroy(device, clear);
-    mcl_buffer_destroy(memory);
+    if (status == MCL_OK) *flops = 2.0 * PRODUCT * PRODUCT * PRODUCT / seconds;
     return status;
 }
 

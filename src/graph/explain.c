@@ -76,11 +76,6 @@ static uint64_t touched(const mcl__plan *plan, int n)
     return bytes;
 }
 
-static const char *library(const mcl__plan *plan)
-{
-    return plan->device->info.type == MCL_DEVICE_NATIVE ? "CBLAS" : "CLBlast";
-}
-
 /* Widths of the columns of text. */
 typedef struct widths { int node, op, shape, variant; } widths;
 
@@ -127,7 +122,7 @@ static void print_node(FILE *file, const mcl__plan *plan, int n, widths w)
     for (int c = 0; c < lowered->commands; c++) {
         const mcl__gemm *gemm = &lowered->command[c].gemm;
         if (lowered->command[c].kind == MCL__COMMAND_GEMM)
-            fprintf(file, "  %s %d x %d x %d", library(plan), gemm->M, gemm->N, gemm->K);
+            fprintf(file, "  CLBlast %d x %d x %d", gemm->M, gemm->N, gemm->K);
     }
     for (int d = 0; d < lowered->deriveds; d++)
         fprintf(file, "  weights as %s%s", lowered->derived[d].form,
@@ -142,7 +137,7 @@ static void print_totals(FILE *file, const mcl__plan *plan)
     fprintf(file, "\n%d nodes; launches: %d load, %d compute, %d reduce, %d update, %d when parameters have changed\n",
             s->nodes, s->launches[MCL__LOAD], s->launches[MCL__COMPUTE], s->launches[MCL__REDUCE],
             s->launches[MCL__UPDATE], s->derive_launches);
-    if (s->products > 0) fprintf(file, "%d products served by %s\n", s->products, library(plan));
+    if (s->products > 0) fprintf(file, "%d products served by CLBlast\n", s->products);
     else fprintf(file, "no product goes to a library\n");
     fprintf(file, "%.3f GFLOP a replay\n", s->flops / 1e9);
     fprintf(file,

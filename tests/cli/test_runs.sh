@@ -92,8 +92,8 @@ prints '"file": "pictures/dark/06.JPG"' '"class": "dark"' '"class": "bright"'
 # --- The plan
 quick --explain --run explained
 expect 0
-prints '^node +operator +output +variant +by +launches' '^-- compute' '^fc1 +dense \+bias \+relu +\(20, 512\)' 'CBLAS 20 x 512 x 64' \
-    'products served by CBLAS' 'a batch of 20 needs [0-9.]+ MiB at its peak'
+prints '^node +operator +output +variant +by +launches' '^-- compute' '^fc1 +dense \+bias \+relu +\(20, 512\)' \
+    'no product goes to a library' 'a batch of 20 needs [0-9.]+ MiB at its peak'
 check '--explain begins no run' lacks explained
 
 # --- A terminal: the bar keeps to its width

@@ -1,4 +1,4 @@
-/* The native device: memory, registered kernels, products, copies, fills, fences and the profile. */
+/* The native device: memory, registered kernels, copies, fills, fences and the profile. */
 #include "device/device.h"
 #include <check.h>
 #include <stdlib.h>
@@ -132,66 +132,9 @@ START_TEST(copies_and_fills)
 }
 END_TEST
 
-typedef struct product { int M, N, K; bool ta, tb; float alpha, beta; } product;
-
-static const product products[] = {
-    {1, 1, 1, false, false, 1, 0},     {3, 5, 7, false, false, 1, 0},    {70, 3, 11, true, false, 1, 1},
-    {5, 130, 17, false, true, 2, 0.5f}, {200, 97, 33, true, true, 1, 0},  {65, 129, 70, false, false, -1, 1},
-    {33, 2100, 16, false, false, 1, 0},
-};
-
-/* Leading dimensions are larger than the rows by 3, and C's padding must stay. */
-START_TEST(multiplies)
+START_TEST(has_no_library)
 {
-    const product *p = &products[_i];
-    int rows_a = p->ta ? p->K : p->M, lda = (p->ta ? p->M : p->K) + 3;
-    int rows_b = p->tb ? p->N : p->K, ldb = (p->tb ? p->K : p->N) + 3, ldc = p->N + 3;
-    size_t a_size = (size_t)rows_a * lda, b_size = (size_t)rows_b * ldb, c_size = (size_t)p->M * ldc;
-    float *all = malloc((a_size + b_size + 2 * c_size) * sizeof *all), *a = all, *b = a + a_size, *c = b + b_size;
-    float *result[2] = {c + c_size, malloc(c_size * sizeof *all)};
-    for (size_t i = 0; i < a_size + b_size + c_size; i++) all[i] = (float)((i * 37 + 11) % 29) / 8.0f - 1.5f;
-    for (int run = 0; run < 2; run++) { /* one thread, then three: the same bits */
-        mcl_device *device = open_native(&(mcl_device_options){.threads = run ? 3 : 1});
-        mcl_buffer *buffer[3];
-        const float *source[] = {a, b, c};
-        size_t size[] = {a_size, b_size, c_size};
-        for (int i = 0; i < 3; i++) {
-            OK(mcl_buffer_create(device, size[i] * sizeof(float), &buffer[i]));
-            OK(mcl_buffer_write(buffer[i], 0, size[i] * sizeof(float), source[i]));
-        }
-        mcl__gemm gemm = {p->ta, p->tb, p->M, p->N, p->K, lda, ldb, ldc, p->alpha, p->beta,
-                          {buffer[0], 0, a_size * sizeof(float)}, {buffer[1], 0, b_size * sizeof(float)},
-                          {buffer[2], 0, c_size * sizeof(float)}};
-        mcl__launch *launch;
-        ck_assert(mcl__gemm_available(device, NULL));
-        OK(mcl__launch_gemm(device, "product", &gemm, &launch));
-        OK(mcl__launch_run(device, launch));
-        OK(mcl_buffer_read(buffer[2], 0, c_size * sizeof(float), result[run]));
-        mcl__launch_destroy(device, launch);
-        for (int i = 0; i < 3; i++) mcl_buffer_destroy(buffer[i]);
-        mcl_device_close(device);
-    }
-    ck_assert_mem_eq(result[0], result[1], c_size * sizeof(float));
-    for (int m = 0; m < p->M; m++)
-        for (int n = 0; n < ldc; n++) {
-            double sum = 0, size = 1;
-            for (int k = 0; n < p->N && k < p->K; k++) {
-                double term = (double)a[p->ta ? k * lda + m : m * lda + k] * (double)b[p->tb ? n * ldb + k : k * ldb + n];
-                sum += term;
-                size += term < 0 ? -term : term;
-            }
-            double before = (double)c[m * ldc + n], expected = before;
-            if (n < p->N) expected = (double)p->alpha * sum + (double)p->beta * before;
-            ck_assert_double_eq_tol((double)result[0][m * ldc + n], expected, size * p->K * 2e-7);
-        }
-    free(result[1]);
-    free(all);
-}
-END_TEST
-
-START_TEST(own_gemm_means_no_library)
-{
-    mcl_device *device = open_native(&(mcl_device_options){.gemm = "own"});
+    mcl_device *device = open_native(NULL);
     const char *why = NULL;
     ck_assert(!mcl__gemm_available(device, &why));
     ck_assert_ptr_nonnull(why);
@@ -208,8 +151,7 @@ int main(void)
     tcase_add_test(tcase, names_an_unknown_kernel);
     tcase_add_test(tcase, refuses_more_memory_than_there_is);
     tcase_add_test(tcase, copies_and_fills);
-    tcase_add_loop_test(tcase, multiplies, 0, (int)(sizeof products / sizeof *products));
-    tcase_add_test(tcase, own_gemm_means_no_library);
+    tcase_add_test(tcase, has_no_library);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_set_fork_status(runner, CK_NOFORK); /* OpenMP's threads do not survive a fork */

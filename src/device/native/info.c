@@ -1,11 +1,16 @@
 /* What the native device says of itself. */
 #include "device/native/native.h"
-#include <cblas.h>
 #include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#ifdef __clang__
+#define COMPILER __VERSION__
+#else
+#define COMPILER "GCC " __VERSION__
+#endif
 
 /* The value of "key : value" in a line of /proc/cpuinfo, copied where the line has this key. */
 static void field(const char *line, const char *key, char *value, size_t size)
@@ -43,7 +48,7 @@ mcl_status mcl__native_list(mcl_device_info **devices, int *count, char **notes,
     mcl_device_info *info = memset(&grown[(*count)++], 0, sizeof *info);
     snprintf(info->selector, sizeof info->selector, "native");
     snprintf(info->platform, sizeof info->platform, "native");
-    snprintf(info->driver, sizeof info->driver, "%s", openblas_get_config());
+    snprintf(info->driver, sizeof info->driver, "%s", COMPILER);
     snprintf(info->version, sizeof info->version, "monocle %s, OpenMP %d", mcl_version(), _OPENMP);
     describe_processor(info);
     info->type = MCL_DEVICE_NATIVE;

@@ -1,7 +1,6 @@
-/* The native device: plain memory, registered C functions as kernels, products by CBLAS. Launches run when they are
+/* The native device: plain memory, registered C functions as kernels. Launches run when they are
  * enqueued, in the calling thread and OpenMP's team, so there is never anything to wait for. */
 #include "device/native/native.h"
-#include <cblas.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,14 +34,13 @@ typedef struct native_buffer {
     unsigned char *data;
 } native_buffer;
 
-typedef enum launch_kind { LAUNCH_KERNEL, LAUNCH_GEMM, LAUNCH_COPY, LAUNCH_FILL } launch_kind;
+typedef enum launch_kind { LAUNCH_KERNEL, LAUNCH_COPY, LAUNCH_FILL } launch_kind;
 
 struct mcl__launch {
     launch_kind kind;
     profile_row *row; /* NULL unless profiling */
     union {
         struct { mcl__native_function function; mcl__native_arg *args; } kernel; /* args lie behind the launch */
-        struct { mcl__gemm gemm; const float *a, *b; float *c; } gemm;
         struct { const void *source; void *target; uint64_t bytes; uint32_t pattern; } memory;
     } as;
 };
@@ -58,7 +56,6 @@ static mcl_status native_open(const mcl_device_info *info, const mcl_device_opti
     native->base.info = *info;
     if (options) native->base.options = *options;
     native->base.threads = options && options->threads > 0 ? options->threads : omp_get_num_procs();
-    openblas_set_num_threads(1); /* see gemm.c */
     *device = &native->base;
     return MCL_OK;
 }
@@ -214,20 +211,9 @@ static mcl_status native_launch_kernel(mcl_device *device, mcl__kernel *kernel, 
 
 static bool native_gemm_available(mcl_device *device, const char **why)
 {
-    const char *gemm = device->options.gemm;
-    bool own = gemm && !strcmp(gemm, "own");
-    if (why) *why = own ? "gemm \"own\" was asked for" : "";
-    return !own;
-}
-
-static mcl_status native_launch_gemm(mcl_device *device, const char *what, const mcl__gemm *gemm, mcl__launch **launch)
-{
-    MCL_TRY(launch_create(device, LAUNCH_GEMM, what ? what : "gemm", 0, launch));
-    (*launch)->as.gemm.gemm = *gemm;
-    (*launch)->as.gemm.a = view_pointer(gemm->a);
-    (*launch)->as.gemm.b = view_pointer(gemm->b);
-    (*launch)->as.gemm.c = view_pointer(gemm->c);
-    return MCL_OK;
+    (void)device;
+    *why = "no library is as fast here";
+    return false;
 }
 
 static mcl_status native_launch_copy(mcl_device *device, const char *what, mcl__view source, mcl__view target,
@@ -263,9 +249,6 @@ static void execute(const mcl__launch *launch)
 {
     switch (launch->kind) {
     case LAUNCH_KERNEL: launch->as.kernel.function(launch->as.kernel.args); break;
-    case LAUNCH_GEMM:
-        mcl__native_gemm(&launch->as.gemm.gemm, launch->as.gemm.a, launch->as.gemm.b, launch->as.gemm.c);
-        break;
     case LAUNCH_COPY: memmove(launch->as.memory.target, launch->as.memory.source, launch->as.memory.bytes); break;
     case LAUNCH_FILL: fill(launch->as.memory.target, launch->as.memory.bytes, launch->as.memory.pattern); break;
     }
@@ -350,7 +333,6 @@ const mcl__backend mcl__native_backend = {
     .kernel_get = native_kernel_get,
     .launch_kernel = native_launch_kernel,
     .gemm_available = native_gemm_available,
-    .launch_gemm = native_launch_gemm,
     .launch_copy = native_launch_copy,
     .launch_fill = native_launch_fill,
     .launch_run = native_launch_run,

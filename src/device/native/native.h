@@ -9,7 +9,4 @@ mcl_status mcl__native_list(mcl_device_info **devices, int *count, char **notes,
 /* The registered kernel's function, or NULL. */
 mcl__native_function mcl__native_find(const char *name);
 
-/* The product in parts whose borders depend on its sizes alone, so that the threads do not change the bits. */
-void mcl__native_gemm(const mcl__gemm *gemm, const float *a, const float *b, float *c);
-
 #endif

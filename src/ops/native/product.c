@@ -65,3 +65,17 @@ void mcl__native_product(const mcl__product *p)
         area_product(p, tile, &area);
     }
 }
+
+/* As many multiply-adds as a product of size^3 takes, on blocks that stay in the cache: what the products above can reach. */
+void mcl__native_peak_product(const mcl__native_arg *arg)
+{
+    const mcl__tile *tile = mcl__tile_get(0);
+    int side = arg[0].i32 / MCL__BLOCK;
+#pragma omp parallel
+    {
+        _Alignas(64) mcl__block a = {0}, b = {0}, c = {0};
+#pragma omp for schedule(static)
+        for (int task = 0; task < side * side * side; task++)
+            multiply(tile, false, MCL__BLOCK, MCL__BLOCK, MCL__BLOCK, a, b, c, true);
+    }
+}
