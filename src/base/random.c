@@ -26,7 +26,6 @@ static mcl_philox4 draw_four(mcl__random random, uint32_t block)
 uint32_t mcl__random_at(mcl__random random, uint32_t s) { return draw_four(random, s / 4).word[s % 4]; }
 
 #define BLOCKS 16 /* of four words, drawn side by side in vector registers */
-#define WORTH_THREADS 100000 /* numbers: 8 ns each on one core of 2026 */
 
 /* The words of BLOCKS blocks from `first` on, word by word: the loop that compilers turn into vectors. */
 static void draw_blocks(mcl__random random, uint32_t first, uint32_t word[4][BLOCKS])
@@ -40,15 +39,15 @@ static void draw_blocks(mcl__random random, uint32_t first, uint32_t word[4][BLO
     }
 }
 
-void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t count, float *values, int threads)
+void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t first, uint32_t count, float *values)
 {
-#pragma omp parallel for num_threads(threads) if (count > WORTH_THREADS)
-    for (uint32_t done = 0; done < count; done += 4 * BLOCKS) {
+    const uint32_t skipped = first % 4, end = skipped + count;
+    for (uint32_t done = 0; done < end; done += 4 * BLOCKS) {
         uint32_t word[4][BLOCKS];
-        uint32_t here = count - done < 4 * BLOCKS ? count - done : 4 * BLOCKS;
-        draw_blocks(random, done / 4, word);
-        for (uint32_t i = 0; i < here; i++)
-            values[done + i] = (float)(low + (high - low) * (double)MCL_RANDOM_UNIFORM(word[i % 4][i / 4]));
+        uint32_t here = end - done < 4 * BLOCKS ? end - done : 4 * BLOCKS;
+        draw_blocks(random, (first + done) / 4, word);
+        for (uint32_t i = done ? 0 : skipped; i < here; i++)
+            values[done + i - skipped] = (float)(low + (high - low) * (double)MCL_RANDOM_UNIFORM(word[i % 4][i / 4]));
     }
 }
 

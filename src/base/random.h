@@ -13,9 +13,8 @@ uint32_t mcl__random_stream(const char *purpose, const char *path);
 /* Word s of sample 0. */
 uint32_t mcl__random_at(mcl__random random, uint32_t s);
 
-/* values[i] = low + (high - low) * u, u the uniform of word i in [0, 1); in double, rounded once. At most `threads` threads, which
- * make no difference to the values. */
-void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t count, float *values, int threads);
+/* values[i] = low + (high - low) * u, u the uniform of word first + i in [0, 1); in double, rounded once. */
+void mcl__random_uniforms(mcl__random random, double low, double high, uint32_t first, uint32_t count, float *values);
 
 /* values[i] = mean + deviation * z, by Box and Muller from words 2j and 2j + 1 for the pair (2j, 2j + 1):
  *   r = sqrt(-2 log((w0 + 1) 2^-32)), a = 2 pi w1 2^-32, z[2j] = r cos a, z[2j + 1] = r sin a

@@ -1,8 +1,6 @@
-/* What a network's layers keep on a device: the slots of parameters and running statistics, their first values, and the
- * order of their elements in files, which is PyTorch's. */
+/* What a network's layers keep on a device: the slots of parameters and running statistics, and the order of their elements in
+ * files, which is PyTorch's. */
 #include "nn/layer.h"
-#include "base/random.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -112,49 +110,18 @@ void mcl__slot_to_file(const mcl__slot *slot, const float *logical, float *file)
         for (size_t k = 0, at = file_row(&o, row); k < o.K; k++) file[k * o.rows + at] = logical[row * o.K + k];
 }
 
-void mcl__slot_from_file(const mcl__slot *slot, const float *file, float *logical)
+int mcl__slot_columns(const mcl__slot *slot) { return (int)order_of(slot).K; }
+
+void mcl__slot_columns_from_file(const mcl__slot *slot, int first, int count, const float *file, float *logical)
 {
     order o = order_of(slot);
-    for (size_t row = 0; row < o.rows; row++)
-        for (size_t k = 0, at = file_row(&o, row); k < o.K; k++) logical[row * o.K + k] = file[k * o.rows + at];
-}
-
-/* Uniform in +-1/sqrt(fan in), as PyTorch's convolutions and linear layers start (He et al. 2015 with a = sqrt(5)). */
-static void draw(const mcl__slot *slot, int fan_in, uint64_t seed, int threads, float *file, float *logical)
-{
-    int count = mcl__shape_elements(slot->shape);
-    double bound = 1 / sqrt((double)fan_in);
-    mcl__random random = {seed, mcl__random_stream("init", slot->name), 0};
-    mcl__random_uniforms(random, 0, 1, (uint32_t)count, file, threads);
-    for (int i = 0; i < count; i++) file[i] = (float)((2 * (double)file[i] - 1) * bound);
-    mcl__slot_from_file(slot, file, logical);
-}
-
-static mcl_status write_first(const mcl__layer_tensors *tensors, int i, mcl__model *model, uint64_t seed, mcl_error *error)
-{
-    const mcl__slot *named = &tensors->slot[i];
-    bool parameter = i < tensors->parameters;
-    const mcl__slot *slots = parameter ? model->parameter : model->running;
-    int found = mcl__model_find(slots, parameter ? model->parameters : model->runnings, named->name);
-    if (found < 0) return mcl__fail(error, MCL_ERROR_NOT_FOUND, "the model has no tensor %s", named->name);
-    int count = mcl__shape_elements(named->shape);
-    float *file = calloc((size_t)count, 2 * sizeof *file), *logical = file ? file + count : NULL;
-    if (!file) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the initial values of %s", named->name);
-    if (tensors->fan_in) draw(named, tensors->fan_in, seed, model->device->threads, file, logical);
-    else for (int j = 0; j < count; j++) logical[j] = i == 0 || i == 3 ? 1 : 0; /* weight and variance 1; bias and mean 0 */
-    mcl_status status = mcl__model_write(model, parameter ? &model->value : &model->running_value, &slots[found], logical);
-    if (status != MCL_OK) mcl__fail(error, status, "cannot initialise %s: %s", named->name, mcl_device_error(model->device)->text);
-    free(file);
-    return status;
-}
-
-mcl_status mcl__network_initialise(const mcl_network *network, mcl__model *model, uint64_t seed, mcl_error *error)
-{
-    for (size_t i = 0; i < network->layers; i++) {
-        mcl__layer_tensors tensors;
-        mcl__layer_get_tensors(network, &network->layer[i], &tensors);
-        for (int j = 0; j < tensors.parameters + tensors.runnings; j++)
-            MCL_TRY(write_first(&tensors, j, model, seed, error));
+    for (size_t row = 0; row < o.rows; row++) {
+        float *to = logical + row * o.K + (size_t)first;
+        for (size_t k = 0, at = file_row(&o, row); k < (size_t)count; k++) to[k] = file[k * o.rows + at];
     }
-    return MCL_OK;
+}
+
+void mcl__slot_from_file(const mcl__slot *slot, const float *file, float *logical)
+{
+    mcl__slot_columns_from_file(slot, 0, mcl__slot_columns(slot), file, logical);
 }

@@ -49,19 +49,28 @@ mcl_status mcl__rig_create(mcl__rig *r, const mcl_train_options *options, int pi
 {
     MCL_TRY(mcl__train_options_resolve(options, &r->options, error));
     MCL_TRY(mcl__model_for(r->device, r->network, &r->options, &r->model, error));
-    MCL_TRY(mcl__network_initialise(r->network, r->model, 1, error));
+    MCL_TRY(mcl__initial_begin(r->network, r->model, 1, &r->initial, error));
     MCL_TRY(make_pictures(r, pictures, error));
     MCL_TRY(mcl__feed_create(&r->pictures, r->options.batch, pictures, &r->feed, error));
     return begin_feed(r, error);
 }
 
+static mcl_status end_initial(mcl__rig *r, mcl_error *error)
+{
+    mcl__initial *initial = r->initial;
+    r->initial = NULL;
+    return mcl__initial_end(initial, error);
+}
+
 mcl_status mcl__rig_plan(mcl__rig *r, mcl_error *error)
 {
-    return mcl__purpose_train(r->model, r->network, &r->feed, r->options.batch, &r->options, &r->train, error);
+    MCL_TRY(mcl__purpose_train(r->model, r->network, &r->feed, r->options.batch, &r->options, &r->train, error));
+    return end_initial(r, error);
 }
 
 void mcl__rig_destroy(mcl__rig *r)
 {
+    end_initial(r, NULL);
     mcl__purpose_destroy(&r->train);
     mcl__feed_destroy(&r->feed);
     if (r->pictures.device) mcl__pictures_destroy(&r->pictures);

@@ -10,6 +10,7 @@ typedef struct mcl__rig {
     mcl__model *model;
     mcl__pictures pictures;
     mcl__feed feed;
+    mcl__initial *initial;      /* being drawn; NULL: written, or not begun */
     mcl__purpose train;         /* from mcl__rig_plan */
     int step;
 } mcl__rig;

@@ -87,10 +87,13 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     MCL_TRY(mcl_preprocessing_fit(t->data, o->preprocessing, &t->preprocessing, error));
     MCL_TRY(mcl__pictures_create(t->device, t->data, &t->preprocessing, o->residence, &t->pictures, error));
     MCL_TRY(mcl__model_for(t->device, t->network, o, &t->model, error));
-    MCL_TRY(mcl__network_initialise(t->network, t->model, o->seed, error));
-    MCL_TRY(with_checkpoint(t, mcl__checkpoint_choices, error));
-    mcl_status status = build_plans(t, o->batch, error);
-    return status == MCL_ERROR_MEMORY ? out_of_memory(t, error) : status;
+    mcl__initial *initial;
+    MCL_TRY(mcl__initial_begin(t->network, t->model, o->seed, &initial, error));
+    mcl_status status = with_checkpoint(t, mcl__checkpoint_choices, error);
+    if (status == MCL_OK) status = build_plans(t, o->batch, error);
+    if (status == MCL_ERROR_MEMORY) status = out_of_memory(t, error);
+    mcl_status written = mcl__initial_end(initial, status == MCL_OK ? error : NULL);
+    return status == MCL_OK ? written : status;
 }
 
 static mcl_status open_run(mcl_trainer *t, mcl_error *error)

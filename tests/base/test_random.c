@@ -61,8 +61,8 @@ START_TEST(uniforms)
 {
     mcl__random random = {.seed = 42, .stream = 3};
     float values[1001], again[13];
-    mcl__random_uniforms(random, -2, 3, 1001, values, 1);
-    mcl__random_uniforms(random, -2, 3, 13, again, 1);
+    mcl__random_uniforms(random, -2, 3, 0, 1001, values);
+    mcl__random_uniforms(random, -2, 3, 0, 13, again);
     for (uint32_t i = 0; i < 1001; i++) {
         ck_assert(values[i] >= -2 && values[i] < 3);
         ck_assert(values[i] == (float)(-2 + 5 * (double)(mcl__random_at(random, i) >> 8) / 16777216.0));
@@ -71,14 +71,17 @@ START_TEST(uniforms)
 }
 END_TEST
 
-START_TEST(uniforms_of_threads)
+START_TEST(uniforms_from_the_middle)
 {
-    enum { COUNT = 100037 }; /* enough for more than one thread */
+    enum { COUNT = 150 }; /* more than are drawn at a time */
     mcl__random random = {.seed = 7, .stream = 5};
-    float *values = malloc(COUNT * sizeof *values);
-    mcl__random_uniforms(random, 0, 1, COUNT, values, 3);
-    for (uint32_t i = 0; i < COUNT; i++) ck_assert(values[i] == (float)((double)(mcl__random_at(random, i) >> 8) / 16777216.0));
-    free(values);
+    for (uint32_t first = 0; first < 70; first++) {
+        float values[COUNT + 1] = {[COUNT] = 2};
+        mcl__random_uniforms(random, 0, 1, first, COUNT, values);
+        for (uint32_t i = 0; i < COUNT; i++)
+            ck_assert(values[i] == (float)((double)(mcl__random_at(random, first + i) >> 8) / 16777216.0));
+        ck_assert(values[COUNT] == 2);
+    }
 }
 END_TEST
 
@@ -148,7 +151,7 @@ int main(void)
     tcase_add_test(cases, words_follow_the_counter);
     tcase_add_test(cases, streams);
     tcase_add_test(cases, uniforms);
-    tcase_add_test(cases, uniforms_of_threads);
+    tcase_add_test(cases, uniforms_from_the_middle);
     tcase_add_test(cases, normals);
     tcase_add_test(cases, shuffle_follows_its_rule);
     tcase_add_test(cases, shuffle_is_a_permutation);

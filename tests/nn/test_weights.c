@@ -124,6 +124,26 @@ START_TEST(initial_values)
 }
 END_TEST
 
+/* More columns than are drawn together, and more numbers than one thread draws. */
+START_TEST(initial_values_of_many)
+{
+    mcl_device *device = test_device(_i);
+    if (!device) return;
+    mcl_network *net = mcl_network_create("wide");
+    mcl_error error = {0};
+    mcl_tensor x = mcl_input(net, 3, 3, 70);
+    x = mcl_conv2d(net, x, &(mcl_conv2d_options){.name = "conv", .filters = 183, .kernel = 3});
+    x = mcl_dense(net, mcl_flatten(net, x, NULL), &(mcl_dense_options){.name = "fc", .units = 17});
+    EXPECT(mcl_network_finish(net, x, &error), error);
+    harness h = harness_create(device, net, NULL, 1, 5);
+    expect_drawn(h.model, "conv.weight", 9 * 70, 5);
+    expect_drawn(h.model, "conv.bias", 9 * 70, 5);
+    expect_drawn(h.model, "fc.weight", 183, 5);
+    harness_destroy(&h);
+    mcl_network_destroy(net);
+}
+END_TEST
+
 START_TEST(weights_round_trip)
 {
     mcl_device *device = test_device(_i);
@@ -244,6 +264,7 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, file_order);
     tcase_add_loop_test(tests, initial_values, 0, 2);
+    tcase_add_loop_test(tests, initial_values_of_many, 0, 2);
     tcase_add_loop_test(tests, weights_round_trip, 0, 2);
     tcase_add_test(tests, wrong_weights);
     suite_add_tcase(suite, tests);
