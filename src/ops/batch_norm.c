@@ -84,11 +84,18 @@ static void no_gradient_of_its_own(mcl__builder *builder, const mcl__node_view *
 
 /* --- Kernels --- */
 
+/* Kernels that have no use for vectors come from the program of those that have, rather than from one more. */
+static void name_kernel(mcl__lowering *lowering, const char *name, int width)
+{
+    int tile = mcl__split_rows(lowering, 1, 1).tile;
+    mcl__lower_kernel(lowering, "batch_norm", name, NULL, "-DWIDTH=%d -DTILE=%d", width, tile);
+}
+
 /* One work-item a channel, a kernel of one name: the references of all that end in vectors of C. */
 static void lower_channels(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_batch_norm_args args = mcl__batch_norm_args(problem);
-    mcl__lower_kernel(lowering, "batch_norm", mcl__op_get(problem->op)->name, NULL, NULL);
+    name_kernel(lowering, mcl__op_get(problem->op)->name, mcl__spread_width_within(lowering, args.C));
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__lower_linear(lowering, (size_t)args.C);
 }
@@ -111,7 +118,7 @@ static void merge_arguments(mcl__lowering *lowering, mcl__operand partial, int p
 
 void mcl__lower_stats_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C)
 {
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, NULL);
+    name_kernel(lowering, "batch_norm_stats_merge", mcl__spread_width_dividing(lowering, C)); /* partials of C channels */
     merge_arguments(lowering, partial, parts, C, 1);
 }
 
@@ -121,7 +128,7 @@ static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *probl
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     mcl__operand partial = mcl__lower_workspace(lowering, mcl__stats_bytes(split.parts, mcl__split_stride(split)));
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_part", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    name_kernel(lowering, "batch_norm_stats_part", split.width);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
@@ -129,7 +136,7 @@ static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *probl
     mcl__lower_arg_i32(lowering, split.rows_each);
     mcl__spread_lines(lowering, split.vectors, split.parts);
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_stats_merge", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    name_kernel(lowering, "batch_norm_stats_merge", split.width);
     merge_arguments(lowering, partial, split.parts, args.C, 0);
 }
 
@@ -139,7 +146,7 @@ static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *prob
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     mcl__operand partial = mcl__lower_workspace(lowering, 2 * mcl__split_bytes(split));
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_part", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    name_kernel(lowering, "batch_norm_bwd_reduce_part", split.width);
     static const int taken[] = {0, 1, 2, 4, 5}; /* x, dy, mean, scale, shift */
     for (int i = 0; i < COUNT(taken); i++) mcl__lower_arg(lowering, mcl__in(taken[i]));
     mcl__lower_arg(lowering, partial);
@@ -148,7 +155,7 @@ static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *prob
     mcl__lower_arg_i32(lowering, split.rows_each);
     mcl__spread_lines(lowering, split.vectors, split.parts);
 
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_reduce_merge", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    name_kernel(lowering, "batch_norm_bwd_reduce_merge", split.width);
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg(lowering, mcl__in(3));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -166,7 +173,7 @@ static void lower_data_wide(mcl__lowering *lowering, const mcl__problem *problem
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     int width = mcl__spread_width_dividing(lowering, args.C), parts = split.parts;
     if (mcl__lowering_capabilities(lowering)->type != MCL_DEVICE_CPU) parts = (args.rows - 1) / ROWS_EACH + 1;
-    mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_data", NULL, "-DWIDTH=%d -DTILE=%d", width, split.tile);
+    name_kernel(lowering, "batch_norm_bwd_data", width);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__spread_lines(lowering, args.C / width, parts);
 }

@@ -19,6 +19,13 @@ static mcl_slab_args slab_args(const mcl__problem *problem)
     return (mcl_slab_args){.n = problem->in[0].d[0]};
 }
 
+/* All fast variants share one program, also those that have no use for vectors. */
+static void name_kernel(mcl__lowering *lowering, const char *name)
+{
+    bool cpu = mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
+    mcl__lower_kernel(lowering, "outcome", name, NULL, "-DWIDTH=%d%s", mcl__spread_width(lowering), cpu ? " -DCONTIGUOUS" : "");
+}
+
 static void one_group(mcl__lowering *lowering)
 {
     size_t size = GROUP;
@@ -38,22 +45,24 @@ static mcl_status infer_outcome(mcl__problem *problem, mcl_error *error)
     return infer_state(problem, rules, 3, error);
 }
 
-static void lower_outcome(mcl__lowering *lowering, const mcl__problem *problem, const char *name)
+static mcl_rows_args outcome_args(const mcl__problem *problem)
 {
-    mcl_rows_args args = {.rows = problem->in[0].d[0], .C = 1};
-    mcl__lower_kernel(lowering, "outcome", name, NULL, NULL);
-    mcl__lower_operands(lowering, problem, &args, sizeof args);
+    return (mcl_rows_args){.rows = problem->in[0].d[0], .C = 1};
 }
 
 static void lower_outcome_group(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_outcome(lowering, problem, "outcome_group");
+    mcl_rows_args args = outcome_args(problem);
+    name_kernel(lowering, "outcome_group");
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
     one_group(lowering);
 }
 
 static void lower_outcome_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_outcome(lowering, problem, "outcome");
+    mcl_rows_args args = outcome_args(problem);
+    mcl__lower_kernel(lowering, "outcome", "outcome", NULL, NULL);
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__lower_linear(lowering, 1);
 }
 
@@ -89,14 +98,14 @@ static void lower_guard_split(mcl__lowering *lowering, const mcl__problem *probl
     args.parts = vectors < most ? vectors : most;
     mcl__operand partial = mcl__lower_workspace(lowering, (uint64_t)args.parts * sizeof(float));
 
-    mcl__lower_kernel(lowering, "outcome", "guard_part", NULL, "-DWIDTH=%d%s", width, cpu ? " -DCONTIGUOUS" : "");
+    name_kernel(lowering, "guard_part");
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     if (cpu) mcl__spread_grid(lowering, args.parts, 1);
     else mcl__lower_linear(lowering, (size_t)args.parts);
 
-    mcl__lower_kernel(lowering, "outcome", "guard_finish", NULL, NULL);
+    name_kernel(lowering, "guard_finish");
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -133,21 +142,23 @@ static mcl_status infer_commit(mcl__problem *problem, mcl_error *error)
     return mcl__signature_like_first(problem, rules, 2, error);
 }
 
+/* After its kernel is named. */
 static void lower_slab(mcl__lowering *lowering, const mcl__problem *problem, int width)
 {
     mcl_slab_args args = slab_args(problem);
-    mcl__lower_kernel(lowering, "outcome", mcl__op_get(problem->op)->name, NULL, "-DWIDTH=%d", width);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__spread_items(lowering, (args.n - 1) / width + 1, width);
 }
 
 static void lower_slab_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
+    name_kernel(lowering, mcl__op_get(problem->op)->name);
     lower_slab(lowering, problem, mcl__spread_width(lowering));
 }
 
 static void lower_slab_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
+    mcl__lower_kernel(lowering, "outcome", mcl__op_get(problem->op)->name, NULL, NULL);
     lower_slab(lowering, problem, 1);
 }
 
