@@ -37,6 +37,7 @@ typedef struct mcl_winograd_args {
     int base_h, base_w, transposed;
     int tiles_h, tiles_w;            /* of a picture */
     int depth_blocks, column_blocks; /* blocks of C and of K */
+    int depth;                       /* most channels of a block of the source */
     int rows, columns;               /* of a block, rounded up to whole register tiles; rows: for the weight gradient */
     int group, span;                 /* tiles that are in local memory together, groups of a work-item */
 } mcl_winograd_args;

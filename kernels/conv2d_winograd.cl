@@ -3,14 +3,15 @@
  *                        columns: channels of the target
  *                 block 0 | block 1 | ...                     global id 0: `span` groups of tiles, id 1: block of columns
  *   group of   +----------+                                    for each block of the source's channels:
- *   tiles      | one      |                                      U = G g G^T    [POINTS][panel][DEPTH][WIDTH]
- *              | work-item|                                      V = B^T d B    [tile][POINTS][DEPTH]
+ *   tiles      | one      |                                      U = G g G^T    [POINTS][panel][depth][WIDTH]
+ *              | work-item|                                      V = B^T d B    [tile][POINTS][depth]
  *              +----------+                                      M += V U, a register tile of P tiles x NV vectors at a time
  *                                                              y = A^T M A      M: [tile][POINTS][columns]
  * A product in the POINTS = (TILE + 2)^2 transformed values of a tile takes the place of 9 TILE^2 products: 4 times fewer
- * for TILE 4. For each of its tiles, an item transforms DEPTH channels to use them in `columns` channels.
+ * for TILE 4. For each of its tiles, an item transforms `depth` channels to use them in `columns` channels. Tiles of V stand as
+ * far apart as those of MOST_DEPTH channels, so that one program with constant distances serves all depths.
  * Blocks are equal within one channel; a vector that would pass the end of a block is moved back to end with it, and
- * does some channels twice. So C >= VW and K >= VW, and no block is smaller: DEPTH is VW, where C is, or at least 2 VW. */
+ * does some channels twice. So C >= VW and K >= VW, and no block is smaller: a.depth is VW, where C is, or at least 2 VW. */
 #include "args.h"
 #include "conv2d_tile.h"
 #include "lanes.h"
@@ -23,12 +24,13 @@
 #ifndef P
 #define P 13 /* transformed tiles of a register tile */
 #endif
-#ifndef DEPTH
-#define DEPTH 32 /* most channels of the source in a block */
+#ifndef MOST_DEPTH
+#define MOST_DEPTH 64 /* channels of the source in a block */
 #endif
 #define WIDTH (NV * VW)
 /* Floats from a point to the next one in U: a vector more than it has, or all would have one place in a cache. */
-#define U_PITCH(columns) (DEPTH * (columns) + VW)
+#define U_PITCH(a) ((a).depth * (a).columns + VW)
+#define V_TILE (POINTS * MOST_DEPTH) /* floats from a tile to the next one in V */
 
 /* The 9 vectors of weights for each of VW channels of the source from c on, and for channels k ... of the target. */
 void winograd_read_weights(__global const float *restrict w, VECTOR patch[9][VW], int c, int k, mcl_winograd_args a)
@@ -55,14 +57,14 @@ void winograd_read_weights(__global const float *restrict w, VECTOR patch[9][VW]
 void winograd_weights(__global const float *restrict w, __local float *restrict u, int c0, int depth, int k0, int columns,
                       mcl_winograd_args a)
 {
-    const int pitch = U_PITCH(a.columns);
+    const int pitch = U_PITCH(a);
     VECTOR patch[9][VW], half_way[SIDE][3];
     for (int k = 0; k < a.columns; k += VW)
         for (int c = 0; c < depth; c += VW) {
             const int from = min(c, depth - VW);
             winograd_read_weights(w, patch, c0 + from, k0 + min(k, columns - VW), a);
             for (int i = 0; i < VW; i++) {
-                __local float *to = u + (k / WIDTH * DEPTH + from + i) * WIDTH + k % WIDTH;
+                __local float *to = u + (k / WIDTH * a.depth + from + i) * WIDTH + k % WIDTH;
 #pragma unroll 1
                 for (int s = 0; s < 3; s++) {
                     const VECTOR g[3] = {patch[s][i], patch[3 + s][i], patch[6 + s][i]};
@@ -89,8 +91,8 @@ void winograd_products(__local const float *restrict u, __local const float *res
     for (int q = 0; q < POINTS; q++)
         for (int k = 0; k < columns; k += WIDTH)
             for (int t = 0; t < count; t += P) {
-                __local const float *weight = u + q * U_PITCH(a.columns) + k * DEPTH;
-                __local const float *source = v + (t * POINTS + q) * DEPTH;
+                __local const float *weight = u + q * U_PITCH(a) + k * a.depth;
+                __local const float *source = v + t * V_TILE + q * a.depth;
                 __local float *target = m + (t * POINTS + q) * a.columns + k;
                 VECTOR sum[P][NV];
 #pragma unroll
@@ -104,7 +106,7 @@ void winograd_products(__local const float *restrict u, __local const float *res
                     for (int j = 0; j < NV; j++) across[j] = VLOAD(j, weight + c * WIDTH);
 #pragma unroll
                     for (int i = 0; i < P; i++) {
-                        const VECTOR value = (VECTOR)(source[i * POINTS * DEPTH + c]);
+                        const VECTOR value = (VECTOR)(source[i * V_TILE + c]);
 #pragma unroll
                         for (int j = 0; j < NV; j++) sum[i][j] = fma(value, across[j], sum[i][j]);
                     }
@@ -139,7 +141,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
 {
     const int block = (int)get_global_id(1), k0 = block * a.K / a.column_blocks;
     const int columns = (block + 1) * a.K / a.column_blocks - k0, tiles = a.tiles_h * a.tiles_w;
-    __local float *u = scratch, *v = u + POINTS * U_PITCH(a.columns), *m = v + a.group * POINTS * DEPTH;
+    __local float *u = scratch, *v = u + POINTS * U_PITCH(a), *m = v + a.group * V_TILE;
     VECTOR result[TILE][TILE];
 
     for (int s = 0; s < a.span; s++) {
@@ -148,7 +150,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
         for (int b = 0; b < a.depth_blocks; b++) {
             const int c0 = b * a.C / a.depth_blocks, depth = (b + 1) * a.C / a.depth_blocks - c0;
             if (s == 0 || a.depth_blocks > 1) winograd_weights(w, u, c0, depth, k0, columns, a);
-            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, POINTS * DEPTH, DEPTH, a PROLOGUE_ARGS);
+            winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, V_TILE, a.depth, a PROLOGUE_ARGS);
             winograd_products(u, v, m, count, depth, columns, b > 0, a);
         }
         for (int t = 0; t < count; t++) {

@@ -10,6 +10,7 @@ enum {
     VW = 16,         /* floats of a vector */
     P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
     COLUMNS = 64,    /* most of the target's channels in a block */
+    MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     ITEMS = 32,      /* work-items that share the tiles fairly where a device's threads take several at once */
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
@@ -33,9 +34,10 @@ static int points_of(int tile)
     return (tile + 2) * (tile + 2);
 }
 
-static uint64_t scratch_bytes(const shape *s, int group)
+/* Of a block, in which a tile of the source has `depth` floats for each point: MOST_DEPTH in memory, fewer in a cache. */
+static uint64_t scratch_bytes(const shape *s, int depth, int group)
 {
-    return (uint64_t)points_of(s->tile) * (uint64_t)(s->depth * s->columns + VW + group * (s->depth + s->columns)) * sizeof(float);
+    return (uint64_t)points_of(s->tile) * (uint64_t)(s->depth * s->columns + VW + group * (depth + s->columns)) * sizeof(float);
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
@@ -43,7 +45,7 @@ static uint64_t scratch_bytes(const shape *s, int group)
 static shape choose_shape(int tile, int C, int K)
 {
     shape s = {.tile = tile, .NV = K < 2 * VW ? 1 : 2};
-    s.depth = C <= VW ? VW : C > 2 * VW && C <= 4 * VW ? 4 * VW : 2 * VW;
+    s.depth = C <= VW ? VW : C > 2 * VW && C <= MOST_DEPTH ? MOST_DEPTH : 2 * VW;
     s.columns = round_up(ceil_div(K, ceil_div(K, COLUMNS)), s.NV * VW);
     return s;
 }
@@ -52,7 +54,7 @@ static shape choose_shape(int tile, int C, int K)
 static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t local)
 {
     int most = weights_stay ? 2 * P : 5 * P;
-    while (most > P && scratch_bytes(s, most) > local / 4 * 3) most -= P;
+    while (most > P && (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local)) most -= P;
     return round_up(ceil_div(tiles, ceil_div(tiles, most)), P);
 }
 
@@ -74,7 +76,7 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
     args->tiles_h = ceil_div(args->TH, s.tile), args->tiles_w = ceil_div(args->TW, s.tile);
     args->depth_blocks = ceil_div(args->C, s.depth), args->column_blocks = ceil_div(args->K, COLUMNS);
-    args->columns = s.columns;
+    args->columns = s.columns, args->depth = s.depth;
     int tiles = args->N * args->tiles_h * args->tiles_w;
     bool weights_stay = args->depth_blocks == 1;
     args->group = choose_group(&s, tiles, weights_stay, mcl__lowering_capabilities(lowering)->local_memory);
@@ -85,14 +87,14 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
     size_t global[] = {(size_t)ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(s.tile));
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd",
-                      mcl__problem_prelude(problem, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DDEPTH=%d",
-                      s.tile, s.NV, P, s.depth);
+                      mcl__problem_prelude(problem, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d",
+                      s.tile, s.NV, P, MOST_DEPTH);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);
-    mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, args->group));
+    mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, MOST_DEPTH, args->group));
     mcl__lower_arg_blob(lowering, args, sizeof *args);
     mcl__lower_sizes(lowering, 2, global, local);
     mcl__lower_epilogue(lowering, problem, taken);
@@ -226,7 +228,7 @@ static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, uint64_t l
     }
     bool backward = op == MCL__OP_conv2d_bwd_data;
     shape s = choose_shape(tile, backward ? a->K : a->C, backward ? a->C : a->K);
-    return scratch_bytes(&s, P) <= local;
+    return scratch_bytes(&s, MOST_DEPTH, P) <= local;
 }
 
 /* Sizes of tiles, the one with fewest products first: pictures of few pixels fill no large tiles. */
