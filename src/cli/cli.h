@@ -53,6 +53,16 @@ mcl_status mcl__open_device(const char *given, const mcl__config *config, bool q
 
 /* The configuration of an existing run. */
 mcl_status mcl__run_config(const char *run, const char *const *sets, int count, mcl__config *config, mcl_error *error);
+
+/* An operand that says which network: a name, or a configuration, a run's folder or a folder of data. */
+bool mcl__is_network(const char *name);
+bool mcl__is_subject(const char *operand);
+/* The usage error for one that is nothing of these, with the nearest name. */
+int mcl__no_subject(const mcl__subcommand *command, const char *operand);
+/* The configuration of one that is no name, and its network for the shapes of the data, none of which is decoded. After success
+ * the caller frees both. */
+mcl_status mcl__config_subject(const char *operand, mcl__config *config, mcl_network **network, mcl_error *error);
+
 /* Where decoded pictures are kept: beside the run, so that runs in one folder share them, and eval finds those of train.
  * malloc'ed; NULL: no memory. */
 char *mcl__picture_cache_of(const char *run);

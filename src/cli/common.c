@@ -45,6 +45,52 @@ mcl_status mcl__run_config(const char *run, const char *const *sets, int count, 
     return status;
 }
 
+bool mcl__is_network(const char *name)
+{
+    for (const char *const *known = mcl_network_names(); *known; known++)
+        if (strcmp(*known, name) == 0) return true;
+    return false;
+}
+
+bool mcl__is_subject(const char *operand)
+{
+    return mcl__is_network(operand) || mcl__file_exists(operand) || mcl__folder_exists(operand);
+}
+
+int mcl__no_subject(const mcl__subcommand *command, const char *operand)
+{
+    const char *const *names = mcl_network_names();
+    int count = 0;
+    while (names[count]) count++;
+    const char *near = mcl__nearest(operand, names, count);
+    return mcl__usage_error(command, "\"%s\" is no file, no folder, and no network; %s%s%s", operand, near ? "did you mean \"" : "",
+                            near ? near : "`monocle networks` lists those", near ? "\"?" : "");
+}
+
+/* A run's folder holds its configuration; another folder is one of data. */
+static mcl_status read_config(const char *operand, mcl__config *config, mcl_error *error)
+{
+    char *path = mcl__text("%s/config.yaml", operand);
+    if (!path) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
+    bool run = mcl__file_exists(path);
+    free(path);
+    if (run) return mcl__run_config(operand, NULL, 0, config, error);
+    if (mcl__folder_exists(operand)) return mcl__config_for_folder(operand, NULL, NULL, 0, config, error);
+    return mcl__config_read(operand, NULL, 0, config, error);
+}
+
+mcl_status mcl__config_subject(const char *operand, mcl__config *config, mcl_network **network, mcl_error *error)
+{
+    mcl_dataset *data = NULL;
+    MCL_TRY(read_config(operand, config, error));
+    config->train.residence = MCL_RESIDENCE_STREAM; /* no picture is needed, so none is decoded */
+    mcl_status status = mcl__config_open_data(config, NULL, &data, error);
+    if (status == MCL_OK) status = mcl__config_network(config, data, network, error);
+    mcl_dataset_close(data);
+    if (status != MCL_OK) mcl__config_free(config);
+    return status;
+}
+
 char *mcl__picture_cache_of(const char *run)
 {
     char full[PATH_MAX];

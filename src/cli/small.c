@@ -28,7 +28,7 @@ const mcl__subcommand mcl__subcommand_init = {
 };
 const mcl__subcommand mcl__subcommand_summary = {
     .name = "summary",
-    .usage = "summary NETWORK|CONFIG|RUN [OPTION...]",
+    .usage = "summary NETWORK|CONFIG|RUN|FOLDER [OPTION...]",
     .summary = "Prints a network's layers: shapes, parameters, FLOPs, memory for a batch.",
     .options = summary_options,
     .operands = "NETWORKS FILES",
@@ -70,28 +70,6 @@ static int run_init(int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
-/* A run's folder, a configuration (whose data is opened for its shape), or a name. */
-static mcl_status network_of(const char *source, mcl_network **network, mcl_error *error)
-{
-    bool run = mcl__folder_exists(source);
-    mcl__config config;
-    mcl_dataset *data = NULL;
-    MCL_TRY(run ? mcl__run_config(source, NULL, 0, &config, error) : mcl__config_read(source, NULL, 0, &config, error));
-    config.train.residence = MCL_RESIDENCE_STREAM; /* no picture is needed, so none is decoded */
-    mcl_status status = mcl__config_open_data(&config, NULL, &data, error);
-    if (status == MCL_OK) status = mcl__config_network(&config, data, network, error);
-    mcl_dataset_close(data);
-    mcl__config_free(&config);
-    return status;
-}
-
-static bool is_network(const char *name)
-{
-    for (const char *const *known = mcl_network_names(); *known; known++)
-        if (strcmp(*known, name) == 0) return true;
-    return false;
-}
-
 static int run_summary(int argc, char **argv)
 {
     const mcl__subcommand *self = &mcl__subcommand_summary;
@@ -100,11 +78,10 @@ static int run_summary(int argc, char **argv)
     int size = mcl__number(self, "batch", batch, 1, 1000000);
     mcl_network *network = NULL;
     mcl_error error = {0};
-    if (is_network(argv[1])) mcl_network_by_name(argv[1], 0, 0, 0, 0, &network, &error);
-    else if (mcl__folder_exists(argv[1]) || mcl__file_exists(argv[1])) network_of(argv[1], &network, &error);
-    else
-        return mcl__usage_error(self, "\"%s\" is no file, no folder, and no network (`monocle networks` lists those)",
-                                argv[1]);
+    mcl__config config;
+    if (!mcl__is_subject(argv[1])) return mcl__no_subject(self, argv[1]);
+    if (mcl__is_network(argv[1])) mcl_network_by_name(argv[1], 0, 0, 0, 0, &network, &error);
+    else if (mcl__config_subject(argv[1], &config, &network, &error) == MCL_OK) mcl__config_free(&config);
     if (!network) return mcl__report(&error);
     char *text = mcl_network_summary(network, size);
     if (text) fputs(text, stdout);

@@ -7,7 +7,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static int run_tune(int argc, char **argv);
 
@@ -32,7 +31,7 @@ static const mcl__option options[] = {
 
 const mcl__subcommand mcl__subcommand_tune = {
     .name = "tune",
-    .usage = "tune [NETWORK|CONFIG|RUN] [OPTION...]",
+    .usage = "tune [NETWORK|CONFIG|RUN|FOLDER] [OPTION...]",
     .summary = "Measures which kernels are the fastest for a network on this device, and keeps it.",
     .options = options,
     .operands = "NETWORKS FILES",
@@ -67,21 +66,25 @@ typedef struct tuner {
 
 typedef struct candidate {
     char choice[MCL__CHOICE], failed[160];
-    bool right;
+    bool right, passing; /* passing: the failure need not come again */
     double seconds;
 } candidate;
 
-typedef struct race { const mcl__tune_problem *problem; candidate candidate[MCL__MOST_CHOICES]; int count; } race;
+typedef struct race {
+    const mcl__tune_problem *problem;
+    candidate candidate[MCL__MOST_CHOICES];
+    int count;
+    bool reserve; /* the reference, which is right rather than fast, stands behind the others and has not been called */
+} race;
 
-/* What could serve, but what has failed before. The reference is there to be right, not fast: it takes part where nothing else
- * could be compared. */
+/* What could serve, but what has failed before. */
 static void list_candidates(const tuner *t, race *r)
 {
     char list[MCL__MOST_CHOICES][MCL__CHOICE], text[MCL__PROBLEM_TEXT];
     mcl__capabilities capabilities = mcl__capabilities_of(t->device);
     int count = mcl__choices(&r->problem->problem, &capabilities, list);
     mcl__problem_text(&r->problem->problem, text);
-    if (count > 2 && strcmp(list[count - 1], "reference") == 0) count--;
+    r->reserve = count > 2 && strcmp(list[count - 1], "reference") == 0;
     for (int i = 0; i < count; i++) {
         const mcl__tuning_row *known = mcl__tuning_failed(&t->rows, text, list[i]);
         candidate *c = &r->candidate[r->count++];
@@ -108,16 +111,19 @@ static bool take_news(race *r, const int *index, const mcl__tune_news *news)
         c->right = true;
         c->seconds = news->seconds;
     }
-    if (news->stage == MCL__TUNE_FAILED) fail_candidate(c, news->text);
+    if (news->stage == MCL__TUNE_FAILED) {
+        fail_candidate(c, news->text);
+        c->passing = news->passing;
+    }
     return news->stage == MCL__TUNE_DONE;
 }
 
-/* Sends all candidates that have not failed; index tells which they are. */
+/* Sends all candidates that take part; index tells which they are. */
 static int ask(const tuner *t, const race *r, int *index)
 {
     static mcl__worker_request request; /* large */
     request = (mcl__worker_request){.problem = r->problem->problem};
-    for (int i = 0; i < r->count; i++) {
+    for (int i = 0; i < r->count - r->reserve; i++) {
         if (*r->candidate[i].failed) continue;
         index[request.count] = i;
         strcpy(request.choice[request.count++], r->candidate[i].choice);
@@ -163,7 +169,18 @@ static outcome follow(tuner *t, race *r, const int *index, mcl_error *error)
     }
 }
 
-static outcome measure(tuner *t, race *r, mcl_error *error)
+static int fastest(const race *r)
+{
+    int best = -1;
+    for (int i = 0; i < r->count; i++) {
+        const candidate *c = &r->candidate[i];
+        if (!c->right || *c->failed) continue;
+        if (best < 0 || c->seconds < (best == 0 ? enough_gain : 1.0) * r->candidate[best].seconds) best = i;
+    }
+    return best;
+}
+
+static outcome measure_listed(tuner *t, race *r, mcl_error *error)
 {
     int index[MCL__MOST_CHOICES];
     outcome result = AGAIN;
@@ -176,19 +193,18 @@ static outcome measure(tuner *t, race *r, mcl_error *error)
     return result;
 }
 
-/* --- What was found ------------------------------------------------------------------------------------------------------- */
-
-static int fastest(const race *r)
+/* The reference runs where nothing else is right. */
+static outcome measure(tuner *t, race *r, mcl_error *error)
 {
-    int best = -1;
-    for (int i = 0; i < r->count; i++) {
-        const candidate *c = &r->candidate[i];
-        if (!c->right || *c->failed) continue;
-        if (best < 0 || c->seconds < (best == 0 ? enough_gain : 1.0) * r->candidate[best].seconds) best = i;
-    }
-    return best;
+    outcome result = measure_listed(t, r, error);
+    if (result != MEASURED || !r->reserve || fastest(r) >= 0) return result;
+    r->reserve = false;
+    return measure_listed(t, r, error);
 }
 
+/* --- What was found ------------------------------------------------------------------------------------------------------- */
+
+/* Of a race that was not run to its end (best < 0), only who has failed. */
 static mcl_status keep(tuner *t, const race *r, int best, mcl_error *error)
 {
     const mcl__problem *problem = &r->problem->problem;
@@ -199,7 +215,7 @@ static mcl_status keep(tuner *t, const race *r, int best, mcl_error *error)
     for (int i = 0; i < r->count && status == MCL_OK; i++) {
         strcpy(row.choice, r->candidate[i].choice);
         strcpy(row.failed, r->candidate[i].failed);
-        if (*row.failed) status = mcl__tuning_add(&found, &row, error);
+        if (*row.failed && !r->candidate[i].passing) status = mcl__tuning_add(&found, &row, error);
     }
     if (best >= 0 && status == MCL_OK) {
         const candidate *usual = &r->candidate[0];
@@ -210,7 +226,7 @@ static mcl_status keep(tuner *t, const race *r, int best, mcl_error *error)
         row.usual_seconds = usual->right && !*usual->failed ? usual->seconds : 0;
         status = mcl__tuning_add(&found, &row, error);
     }
-    if (status == MCL_OK) status = mcl__tuning_keep(t->device, &found, error);
+    if (status == MCL_OK) status = mcl__tuning_keep(t->device, &found, given.again && best >= 0 ? row.problem : NULL, error);
     mcl__tuning_free(&found);
     return status;
 }
@@ -327,7 +343,7 @@ static mcl_status import_rows(mcl_device *device, mcl_error *error)
 {
     mcl__tuning rows = {0};
     mcl_status status = mcl__tuning_import(device, given.import, &rows, error);
-    if (status == MCL_OK) status = mcl__tuning_keep(device, &rows, error);
+    if (status == MCL_OK) status = mcl__tuning_keep(device, &rows, NULL, error);
     if (status == MCL_OK) fprintf(stderr, "%zu rows taken over from %s\n", rows.count, given.import);
     mcl__tuning_free(&rows);
     return status;
@@ -346,13 +362,6 @@ static mcl_status export_rows(mcl_device *device, mcl_error *error)
 
 typedef struct subject { mcl_network *network; mcl__config config; bool configured; mcl_train_options train; } subject;
 
-static bool is_network(const char *name)
-{
-    for (const char *const *n = mcl_network_names(); *n; n++)
-        if (strcmp(*n, name) == 0) return true;
-    return false;
-}
-
 /* The steps of a run with micro-batches compute these. */
 static void take_batch(subject *s, int batch)
 {
@@ -363,26 +372,18 @@ static void take_batch(subject *s, int batch)
 
 static mcl_status read_subject(const char *source, int batch, subject *s, mcl_error *error)
 {
-    mcl_dataset *data = NULL;
-    if (is_network(source)) {
+    if (mcl__is_network(source)) {
         s->train = (mcl_train_options){.batch = mcl__bench_batch(source), .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f};
         take_batch(s, batch);
         return mcl_network_by_name(source, 0, 0, 0, 0, &s->network, error);
     }
-    MCL_TRY(access(source, F_OK) != 0 ? mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: no such file or folder", source) : MCL_OK);
-    mcl__config *config = &s->config;
-    mcl_status status = mcl__run_config(source, NULL, 0, config, NULL);
-    if (status != MCL_OK) MCL_TRY(mcl__config_read(source, NULL, 0, config, error));
+    MCL_TRY(mcl__config_subject(source, &s->config, &s->network, error));
     s->configured = true;
-    config->train.residence = MCL_RESIDENCE_STREAM; /* no picture is needed, so none is decoded */
-    MCL_TRY(mcl__config_open_data(config, NULL, &data, error));
-    status = mcl__config_network(config, data, &s->network, error);
-    mcl_dataset_close(data);
-    s->train = config->train;
+    s->train = s->config.train;
     s->train.run = s->train.description = NULL;
     s->train.resume = false;
     take_batch(s, batch);
-    return status;
+    return MCL_OK;
 }
 
 static mcl_status work(subject *s, mcl_error *error)
@@ -408,14 +409,7 @@ static int run_tune(int argc, char **argv)
     mcl__number(self, "deadline", given.deadline, 1, 86400);
     if (argc > 2) return mcl__usage_error(self, "one network, configuration or run, please");
     if (argc < 2 && !given.import && !given.export) return mcl__usage_error(self, "a network, a configuration or a run, please");
-    if (argc == 2 && !is_network(argv[1]) && access(argv[1], F_OK) != 0) {
-        const char *const *names = mcl_network_names();
-        int count = 0;
-        while (names[count]) count++;
-        const char *near = mcl__nearest(argv[1], names, count);
-        return mcl__usage_error(self, "\"%s\" is no file, no folder, and no network; %s%s%s", argv[1], near ? "did you mean \"" : "",
-                                near ? near : "`monocle networks` lists those", near ? "\"?" : "");
-    }
+    if (argc == 2 && !mcl__is_subject(argv[1])) return mcl__no_subject(self, argv[1]);
     mcl_status status = argc == 2 ? read_subject(argv[1], batch, &s, &error) : MCL_OK;
     if (status == MCL_OK) status = work(&s, &error);
     mcl_network_destroy(s.network);

@@ -1,6 +1,7 @@
 /* Both ends of the pipe between `monocle tune` and its worker. Structs travel as they are: both ends are one program. */
 #include "cli/tune_worker.h"
 #include "cli/cli.h"
+#include "device/peak.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 enum { NEWS_FILE = 3 }; /* stdout is the drivers' to chatter on */
+static const double stopped = 0.5; /* seconds that poll() is late by only where the process was stopped, as by Ctrl-Z */
 
 extern char **environ;
 
@@ -140,7 +142,13 @@ bool mcl__worker_ask(const mcl__worker *worker, const mcl__worker_request *reque
 mcl__heard mcl__worker_listen(const mcl__worker *worker, double seconds, mcl__tune_news *news)
 {
     struct pollfd file = {.fd = worker->from, .events = POLLIN};
-    int ready = poll(&file, 1, seconds > 0 ? (int)(1e3 * seconds) + 1 : 0);
+    int ready;
+    double late;
+    do { /* who wakes up late was stopped, and the worker with it: it has not had its time */
+        double start = mcl__seconds();
+        ready = poll(&file, 1, seconds > 0 ? (int)(1e3 * seconds) + 1 : 0);
+        late = mcl__seconds() - start - seconds;
+    } while (ready == 0 && seconds > 0 && late > stopped);
     if (ready < 0) return errno == EINTR ? MCL__HEARD_SIGNAL : MCL__HEARD_END;
     if (ready == 0) return MCL__HEARD_NOTHING;
     return read_whole(worker->from, news, sizeof *news) ? MCL__HEARD_NEWS : MCL__HEARD_END;

@@ -67,6 +67,14 @@ const mcl__tuning_row *mcl__tuning_failed(const mcl__tuning *tuning, const char 
     return NULL;
 }
 
+void mcl__tuning_forget_failures(mcl__tuning *tuning, const char *problem)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < tuning->count; i++)
+        if (!*tuning->row[i].failed || strcmp(tuning->row[i].problem, problem) != 0) tuning->row[kept++] = tuning->row[i];
+    tuning->count = kept;
+}
+
 mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                              const char *force, mcl__lowered *out, mcl_error *error)
 {
@@ -89,9 +97,20 @@ mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, c
     return MCL_OK;
 }
 
+/* Has a run written down that it computes this without the prologue? */
+static bool recorded_without_prologue(const mcl__tuning *tuning, const mcl__problem *problem)
+{
+    mcl__problem plain = *problem;
+    plain.prologue.count = 0;
+    const mcl__tuning_row *row = mcl__tuning_find(tuning, &plain);
+    return row && row->origin == MCL__RECORDED;
+}
+
 bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                                 const char *force)
 {
     const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
+    bool recorded = row && row->origin == MCL__RECORDED;
+    if (!force && !recorded && recorded_without_prologue(tuning, problem)) return false;
     return mcl__lower_takes_prologue(problem, capabilities, row ? row->choice : force);
 }

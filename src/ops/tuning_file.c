@@ -219,25 +219,26 @@ mcl_status mcl__tuning_export(mcl_device *device, const mcl__tuning *rows, const
 }
 
 /* Reading, merging and writing are one: a lock beside the file keeps other processes out meanwhile. */
-static mcl_status merge(mcl_device *device, const char *path, const mcl__tuning *rows, mcl_error *error)
+static mcl_status merge(mcl_device *device, const char *path, const mcl__tuning *rows, const char *renewed, mcl_error *error)
 {
     mcl__tuning all = {0};
     mcl_status status = MCL_OK;
     read_own(device, path, &all);
+    if (renewed) mcl__tuning_forget_failures(&all, renewed);
     for (size_t i = 0; i < rows->count && status == MCL_OK; i++) status = mcl__tuning_add(&all, &rows->row[i], error);
     if (status == MCL_OK) status = mcl__tuning_export(device, &all, path, error);
     mcl__tuning_free(&all);
     return status;
 }
 
-mcl_status mcl__tuning_keep(mcl_device *device, const mcl__tuning *rows, mcl_error *error)
+mcl_status mcl__tuning_keep(mcl_device *device, const mcl__tuning *rows, const char *renewed, mcl_error *error)
 {
     char *path;
     MCL_TRY(mcl__tuning_path(device, &path, error));
     char *name = mcl__text("%s.lock", path);
     int lock = name ? open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
     if (lock >= 0) flock(lock, LOCK_EX);
-    mcl_status status = merge(device, path, rows, error);
+    mcl_status status = merge(device, path, rows, renewed, error);
     if (lock >= 0) close(lock);
     free(name);
     free(path);

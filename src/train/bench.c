@@ -59,7 +59,7 @@ static int by_size(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *value, int count)
+double mcl__median(double *value, int count)
 {
     qsort(value, (size_t)count, sizeof *value, by_size);
     return count % 2 ? value[count / 2] : 0.5 * (value[count / 2 - 1] + value[count / 2]);
@@ -78,12 +78,12 @@ static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_erro
         b->steps = n + 1;
     }
     b->launches = (double)(r->device->counters.launches - launches) / b->steps;
-    b->median = median(seconds, b->steps);
+    b->median = mcl__median(seconds, b->steps);
     b->least = seconds[0];
     b->most = seconds[b->steps - 1];
     b->low_quartile = seconds[b->steps / 4];
     b->high_quartile = seconds[b->steps - 1 - b->steps / 4];
-    b->host_launch = r->device->info.type == MCL_DEVICE_NATIVE ? 0 : median(host, b->steps) / b->launches;
+    b->host_launch = r->device->info.type == MCL_DEVICE_NATIVE ? 0 : mcl__median(host, b->steps) / b->launches;
     return MCL_OK;
 }
 

@@ -42,6 +42,9 @@ typedef struct mcl__bench {
 mcl_status mcl__bench_run(const mcl_network *network, const mcl__bench_options *options, mcl__bench *bench, mcl_error *error);
 void mcl__bench_free(mcl__bench *bench);
 
+/* Sorts the values. */
+double mcl__median(double *value, int count);
+
 /* Seconds that the work takes at the device's peak and bandwidth, whichever is the longer. */
 double mcl__roofline(const mcl__peak *peak, double flops, double bytes);
 

@@ -31,6 +31,7 @@ typedef struct mcl__tune_news {
     mcl__tune_stage stage;
     int choice; /* index in the list that was given */
     double seconds;
+    bool passing; /* of FAILED: memory was short, which another time need not be */
     char text[160];
 } mcl__tune_news;
 

@@ -2,6 +2,7 @@
  * workspace, and with the other forms of its parameters made every time. */
 #include "device/peak.h"
 #include "ops/oracle/oracle.h"
+#include "train/bench.h"
 #include "train/feed.h"
 #include "train/tune.h"
 #include <math.h>
@@ -9,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LEAST_ROUNDS = 5, MOST_ROUNDS = 25, JUDGED_ROUNDS = 3, MOST_REPEATS = 200 };
+enum { LEAST_ROUNDS = 5, MOST_ROUNDS = 25, JUDGED_ROUNDS = 3, MOST_REPEATS = 200, MOST_CHECKED = 4000 };
 static const double sample_seconds = 2e-3;  /* a sample is at least so long, */
 static const double choice_seconds = 0.15;  /* and a choice is sampled for so long */
 static const double hopeless_at_once = 2.5; /* times the fastest so far, in a first run; */
@@ -34,9 +35,14 @@ typedef struct stand {
     void *user;
 } stand;
 
-static void tell(const stand *s, mcl__tune_stage stage, int choice, double seconds, const char *text)
+static void tell(const stand *s, mcl__tune_stage stage, int choice, double seconds)
 {
-    mcl__tune_news news = {.stage = stage, .choice = choice, .seconds = seconds};
+    s->tell(&(mcl__tune_news){.stage = stage, .choice = choice, .seconds = seconds}, s->user);
+}
+
+static void tell_failed(const stand *s, int choice, mcl_status status, const char *text)
+{
+    mcl__tune_news news = {.stage = MCL__TUNE_FAILED, .choice = choice, .passing = status == MCL_ERROR_MEMORY};
     snprintf(news.text, sizeof news.text, "%.*s", (int)sizeof news.text - 1, text);
     s->tell(&news, s->user);
 }
@@ -174,10 +180,33 @@ static int64_t checked_elements(const mcl__problem *problem)
 {
     const mcl__op *op = mcl__op_get(problem->op);
     double each = op->flops ? op->flops(problem) / 2 / mcl__shape_elements(problem->out[0]) : 1;
-    return (int64_t)fmin(4000, fmax(16, checked_terms / fmax(each, 1)));
+    return (int64_t)fmin(MOST_CHECKED, fmax(16, checked_terms / fmax(each, 1)));
 }
 
-static mcl_status check(stand *s, mcl__plan *plan, mcl_error *error)
+static mcl_status check_output(const mcl__oracle *oracle, int output, const stand *s, int which, int64_t limit, mcl_error *error)
+{
+    int64_t worst = 0;
+    double ratio = mcl__oracle_check(oracle, output, s->got[which], limit, &worst);
+    if (ratio <= 1) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_INVALID, "gives a wrong result: element %lld of output %d is off by %.3g of the bound",
+                     (long long)worst, which, ratio);
+}
+
+/* Statistics are those of the results as they were computed, which have been checked: from scratch, each would be a sum over as
+ * many of the oracle's results as a channel has. */
+static mcl_status check_stats(const stand *s, mcl_error *error)
+{
+    const mcl__shape *out = s->problem->out;
+    mcl__problem stats = {.op = MCL__OP_batch_norm_stats, .inputs = 1, .outputs = 2, .in = {out[0]}, .out = {out[1], out[2]}};
+    mcl__oracle *oracle;
+    MCL_TRY(mcl__oracle_create(&stats, (const void *const *)s->got, NULL, &oracle, error));
+    mcl_status status = check_output(oracle, 0, s, 1, MOST_CHECKED, error);
+    if (status == MCL_OK) status = check_output(oracle, 1, s, 2, MOST_CHECKED, error);
+    mcl__oracle_destroy(oracle);
+    return status;
+}
+
+static mcl_status check(const stand *s, mcl__plan *plan, mcl_error *error)
 {
     const mcl__problem *p = s->problem;
     mcl__node_report node = mcl__plan_node(plan, 0);
@@ -186,14 +215,9 @@ static mcl_status check(stand *s, mcl__plan *plan, mcl_error *error)
     MCL_TRY(run(s, plan, 1, &ignored));
     for (int i = 0; i < p->outputs; i++) MCL_TRY(mcl_buffer_read(s->out[i], 0, mcl__buffer_bytes(s->out[i]), s->got[i]));
     MCL_TRY(mcl__oracle_expect(s->oracle, node.algorithm, error));
-    for (int i = 0; i < p->outputs; i++) {
-        int64_t worst = 0;
-        double ratio = mcl__oracle_check(s->oracle, i, s->got[i], checked_elements(p), &worst);
-        if (!(ratio <= 1))
-            return mcl__fail(error, MCL_ERROR_INVALID, "gives a wrong result: element %lld of output %d is off by %.3g of the bound",
-                             (long long)worst, i, ratio);
-    }
-    return MCL_OK;
+    bool stats = mcl__epilogue_has_stats(&p->epilogue);
+    for (int i = 0; i < (stats ? 1 : p->outputs); i++) MCL_TRY(check_output(s->oracle, i, s, i, checked_elements(p), error));
+    return stats ? check_stats(s, error) : MCL_OK;
 }
 
 /* Only a device that cannot go on is a failure here. */
@@ -202,20 +226,20 @@ static mcl_status try_choice(stand *s, const char *choice, int index, double *be
     trial *t = &s->trial[index];
     mcl_error cause = {0};
     double seconds = 0;
-    tell(s, MCL__TUNE_BEGIN, index, 0, "");
+    tell(s, MCL__TUNE_BEGIN, index, 0);
     mcl_status status = make_plan(s, choice, &t->plan, &cause);
     if (status == MCL_OK) status = check(s, t->plan, &cause);
     if (status == MCL_OK) status = run(s, t->plan, 1, &seconds);
     if (status == MCL_OK) {
         bool hopeless_now = *best > 0 && seconds > hopeless_at_once * *best;
-        tell(s, MCL__TUNE_RIGHT, index, seconds, "");
+        tell(s, MCL__TUNE_RIGHT, index, seconds);
         t->repeats = (int)fmin(MOST_REPEATS, fmax(1, sample_seconds / seconds));
         *best = *best > 0 ? fmin(*best, seconds) : seconds;
         if (!hopeless_now) return MCL_OK;
-        tell(s, MCL__TUNE_MEDIAN, index, seconds, "");
+        tell(s, MCL__TUNE_MEDIAN, index, seconds);
     } else {
         const mcl_error *device = mcl_device_error(s->device);
-        tell(s, MCL__TUNE_FAILED, index, 0, *cause.text ? cause.text : device->status != MCL_OK ? device->text : mcl_status_sentence(status));
+        tell_failed(s, index, status, *cause.text ? cause.text : device->status != MCL_OK ? device->text : mcl_status_sentence(status));
     }
     mcl__plan_destroy(t->plan);
     t->plan = NULL;
@@ -224,18 +248,11 @@ static mcl_status try_choice(stand *s, const char *choice, int index, double *be
 
 /* --- The race ------------------------------------------------------------------------------------------------------------- */
 
-static int by_size(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(const trial *t)
 {
     double sorted[MOST_ROUNDS];
     memcpy(sorted, t->second, (size_t)t->samples * sizeof *sorted);
-    qsort(sorted, (size_t)t->samples, sizeof *sorted, by_size);
-    return sorted[t->samples / 2];
+    return mcl__median(sorted, t->samples);
 }
 
 static double least(const trial *t)
@@ -247,7 +264,7 @@ static double least(const trial *t)
 
 static void leave(stand *s, int index)
 {
-    tell(s, MCL__TUNE_MEDIAN, index, median(&s->trial[index]), "");
+    tell(s, MCL__TUNE_MEDIAN, index, median(&s->trial[index]));
     mcl__plan_destroy(s->trial[index].plan);
     s->trial[index].plan = NULL;
 }
@@ -269,7 +286,7 @@ static mcl_status race(stand *s, int count)
         for (int i = 0; i < count; i++) {
             trial *t = &s->trial[i];
             if (!t->plan) continue;
-            tell(s, MCL__TUNE_TIMING, i, 0, "");
+            tell(s, MCL__TUNE_TIMING, i, 0);
             MCL_TRY(run(s, t->plan, t->repeats, &t->second[t->samples]));
             t->samples++;
             left++;
@@ -294,7 +311,7 @@ mcl_status mcl__tune_measure(mcl_device *device, const mcl__problem *problem, co
     MCL_TRY_DONE(make_tensors(s, error));
     for (int i = 0; i < count; i++) MCL_TRY_DONE(try_choice(s, choice[i], i, &best));
     MCL_TRY_DONE(race(s, count));
-    tell(s, MCL__TUNE_DONE, 0, 0, "");
+    tell(s, MCL__TUNE_DONE, 0, 0);
 done:
     clear_stand(s);
     free(s);

@@ -132,6 +132,37 @@ START_TEST(failures_are_remembered)
     ck_assert_ptr_null(mcl__tuning_find(&tuning, &p));
     ck_assert_ptr_nonnull(mcl__tuning_failed(&tuning, text, "product"));
     ck_assert_ptr_null(mcl__tuning_failed(&tuning, text, "reference"));
+    add(&tuning, MCL__TUNED, 64, "reference", "");
+    mcl__tuning_forget_failures(&tuning, "another problem");
+    ck_assert_uint_eq(tuning.count, 3);
+    mcl__tuning_forget_failures(&tuning, text);
+    ck_assert_uint_eq(tuning.count, 1);
+    ck_assert_ptr_nonnull(mcl__tuning_find(&tuning, &p));
+    mcl__tuning_free(&tuning);
+}
+END_TEST
+
+static void record(mcl__tuning *tuning, const mcl__problem *problem, const char *choice)
+{
+    mcl__tuning_row row = {.batch = mcl__problem_batch(problem), .origin = MCL__RECORDED};
+    mcl__problem_text(problem, row.problem);
+    snprintf(row.choice, sizeof row.choice, "%s", choice);
+    ck_assert_int_eq(mcl__tuning_add(tuning, &row, NULL), MCL_OK);
+}
+
+/* A resumed run keeps its prologues, and gets none that it did not have: the sums would be others. */
+START_TEST(prologues_are_recorded)
+{
+    static const mcl__capabilities roomy = {.type = MCL_DEVICE_CPU, .max_work_group = 4096, .threads = 2, .local_memory = 1 << 20};
+    mcl__tuning tuning = {0};
+    mcl__problem plain = conv(8, 32, 32), after = plain;
+    after.prologue = (mcl__prologue){.code = {{.code = MCL_EP_SCALE_SHIFT}}, .count = 1};
+    ck_assert(mcl__tuning_takes_prologue(&tuning, &after, &roomy, NULL));
+    record(&tuning, &plain, "product");
+    ck_assert(!mcl__tuning_takes_prologue(&tuning, &after, &roomy, NULL));
+    ck_assert(mcl__tuning_takes_prologue(&tuning, &after, &roomy, "winograd"));
+    record(&tuning, &after, "winograd");
+    ck_assert(mcl__tuning_takes_prologue(&tuning, &after, &roomy, NULL));
     mcl__tuning_free(&tuning);
 }
 END_TEST
@@ -161,6 +192,7 @@ int main(void)
     tcase_add_test(tcase, rows_serve_by_rank_and_batch);
     tcase_add_test(tcase, rows_of_what_is_not_there);
     tcase_add_test(tcase, failures_are_remembered);
+    tcase_add_test(tcase, prologues_are_recorded);
     tcase_add_test(tcase, devices_have_a_class);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
