@@ -20,11 +20,25 @@ static struct {
 static const mcl__option options[] = {
     MCL__DEVICE_OPTION(&given.device),
     {.name = "budget", .value = "SECONDS", .help = "stop after so long [300]", .text = &given.budget},
-    {.name = "deadline", .value = "SECONDS", .help = "give up a kernel that takes so long to compile or to run [30]", .text = &given.deadline},
-    {.name = "batch", .value = "N", .help = "pictures a step [a configuration's own; 128 for mlp, lenet, resnet20; else 64]", .text = &given.batch},
+    {.name = "deadline",
+     .value = "SECONDS",
+     .help = "give up a kernel that takes so long to compile or to run [30]",
+     .text = &given.deadline},
+    {.name = "batch",
+     .value = "N",
+     .help = "pictures a step [a configuration's own; 128 for mlp, lenet, resnet20; else 64]",
+     .text = &given.batch},
     {.name = "again", .help = "measure also what is known already", .flag = &given.again},
-    {.name = "import", .value = "FILE", .help = "first take over what --export wrote on the same device", .words = "FILES", .text = &given.import},
-    {.name = "export", .value = "FILE", .help = "at last write all that is known of this device", .words = "FILES", .text = &given.export},
+    {.name = "import",
+     .value = "FILE",
+     .help = "first take over what --export wrote on the same device",
+     .words = "FILES",
+     .text = &given.import},
+    {.name = "export",
+     .value = "FILE",
+     .help = "at last write all that is known of this device",
+     .words = "FILES",
+     .text = &given.export},
     {.name = "json", .help = "an object a line for each problem", .flag = &given.json},
     {0},
 };
@@ -35,12 +49,13 @@ const mcl__subcommand mcl__subcommand_tune = {
     .summary = "Measures which kernels are the fastest for a network on this device, and keeps it.",
     .options = options,
     .operands = "NETWORKS FILES",
-    .help = "Takes each problem of a training step, the most expensive first, checks what every kernel variant and tile size gives\n"
-            "for it against double precision, and times those that are right in turn. The fastest serves from then on, in every\n"
-            "command, for this batch and, unless they have been measured too, all others; `train --explain` shows it. A process of\n"
-            "its own measures, so that a driver that crashes or hangs costs one candidate, which is not tried again. What was\n"
-            "measured is kept at once, under $XDG_CACHE_HOME/monocle/tuning, and holds for this device, its driver and these\n"
-            "kernels; what is known already is left out. --import and --export need no network.\n",
+    .help =
+        "Takes each problem of a training step, the most expensive first, checks what every kernel variant and tile size gives\n"
+        "for it against double precision, and times those that are right in turn. The fastest serves from then on, in every\n"
+        "command, for this batch and, unless they have been measured too, all others; `train --explain` shows it. A process of\n"
+        "its own measures, so that a driver that crashes or hangs costs one candidate, which is not tried again. What was\n"
+        "measured is kept at once, under $XDG_CACHE_HOME/monocle/tuning, and holds for this device, its driver and these\n"
+        "kernels; what is known already is left out. --import and --export need no network.\n",
     .run = run_tune,
 };
 
@@ -161,7 +176,10 @@ static outcome follow(tuner *t, race *r, const int *index, mcl_error *error)
         snprintf(late, sizeof late, "does not come to an end within %.0f s", t->deadline);
         mcl__worker_stop(&t->worker, how);
         if (culprit < 0) {
-            mcl__fail(error, MCL_ERROR_DEVICE, "the process that measures %s", heard == MCL__HEARD_NOTHING ? late : *how ? how : "ended");
+            mcl__fail(error, MCL_ERROR_DEVICE, "the process that measures %s",
+                      heard == MCL__HEARD_NOTHING ? late
+                      : *how                      ? how
+                                                  : "ended");
             return REFUSED;
         }
         fail_candidate(&r->candidate[culprit], heard == MCL__HEARD_NOTHING ? late : *how ? how : "ends the process");
@@ -241,9 +259,10 @@ static void print_json(const race *r, int best)
         if (*c->failed) json_object_set_new(failed, c->choice, json_string(c->failed));
         else if (c->right) json_object_set_new(times, c->choice, json_real(1e6 * c->seconds));
     }
-    json_t *object = json_pack("{s:s,s:s,s:i,s:i,s:s,s:s,s:o,s:o}", "node", r->problem->name, "problem", text, "batch",
-                               mcl__problem_batch(&r->problem->problem), "nodes", r->problem->count, "choice",
-                               best >= 0 ? r->candidate[best].choice : "", "default", r->candidate[0].choice, "us", times, "failed", failed);
+    json_t *object =
+        json_pack("{s:s,s:s,s:i,s:i,s:s,s:s,s:o,s:o}", "node", r->problem->name, "problem", text, "batch",
+                  mcl__problem_batch(&r->problem->problem), "nodes", r->problem->count, "choice",
+                  best >= 0 ? r->candidate[best].choice : "", "default", r->candidate[0].choice, "us", times, "failed", failed);
     json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(5));
     json_decref(object);
     putchar('\n');
@@ -255,7 +274,8 @@ static void print_text(const race *r, int best)
     char text[MCL__PROBLEM_TEXT], shape[64];
     const mcl__problem *problem = &r->problem->problem;
     mcl__problem_text(problem, text);
-    printf("%s%s: %s of %s\n", r->problem->name, r->problem->count > 1 ? " and others" : "", text, mcl__shape_text(problem->in[0], shape));
+    printf("%s%s: %s of %s\n", r->problem->name, r->problem->count > 1 ? " and others" : "", text,
+           mcl__shape_text(problem->in[0], shape));
     for (int i = 0; i < r->count; i++) {
         const candidate *c = &r->candidate[i];
         if (*c->failed) printf("  %-24s %s\n", c->choice, c->failed);
@@ -301,12 +321,14 @@ static mcl_status tune_all(tuner *t, const mcl__tune_problem *list, int count, m
         }
         list_candidates(t, &r);
         result = measure(t, &r, &cause);
-        MCL_TRY(result == MEASURED ? report(t, &r, error) : keep(t, &r, -1, error)); /* who has crashed or hung is kept in any case */
+        MCL_TRY(result == MEASURED ? report(t, &r, error)
+                                   : keep(t, &r, -1, error)); /* who has crashed or hung is kept in any case */
         if (result != REFUSED) continue;
         if (t->measured == 0) return mcl__fail(error, cause.status, "%s", cause.text);
         mcl__log(MCL_LOG_WARNING, "%s is left out: %s", list[i].name, cause.text);
     }
-    fprintf(stderr, "%d of %d problems measured%s", t->measured, count, result == TIME_OVER && !interrupted ? " within the budget" : "");
+    fprintf(stderr, "%d of %d problems measured%s", t->measured, count,
+            result == TIME_OVER && !interrupted ? " within the budget" : "");
     if (left_out) fprintf(stderr, ", %d were known (--again measures them anew)", left_out);
     fprintf(stderr, "; %d have something faster than the default", t->better);
     if (t->total > 0) fprintf(stderr, ": %.2f of %.2f ms a step", 1e3 * t->saved, 1e3 * t->total);
@@ -373,7 +395,8 @@ static void take_batch(subject *s, int batch)
 static mcl_status read_subject(const char *source, int batch, subject *s, mcl_error *error)
 {
     if (mcl__is_network(source)) {
-        s->train = (mcl_train_options){.batch = mcl__bench_batch(source), .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f};
+        s->train =
+            (mcl_train_options){.batch = mcl__bench_batch(source), .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f};
         take_batch(s, batch);
         return mcl_network_by_name(source, 0, 0, 0, 0, &s->network, error);
     }

@@ -68,7 +68,8 @@ int mcl__worker_run(void)
     mcl_status status = mcl_device_open(wanted.selector, &options, &device, &error);
     if (status == MCL_OK) tell(&(mcl__tune_news){.stage = MCL__TUNE_READY}, NULL);
     while (status == MCL_OK && read_whole(STDIN_FILENO, &request, sizeof request)) {
-        status = mcl__tune_measure(device, &request.problem, (const char(*)[MCL__CHOICE])request.choice, request.count, tell, NULL, &error);
+        status = mcl__tune_measure(device, &request.problem, (const char(*)[MCL__CHOICE])request.choice, request.count, tell, NULL,
+                                   &error);
     }
     if (status != MCL_OK) tell_error(&error);
     mcl_device_close(device);

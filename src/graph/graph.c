@@ -63,7 +63,8 @@ void mcl__graph_destroy(mcl__graph *graph)
 int mcl__graph_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype, mcl__view bound)
 {
     if (graph->error.status != MCL_OK) return -1;
-    if (!mcl__shape_valid(shape)) return fail(graph, MCL_ERROR_SHAPE, name, "a tensor has 1 to 4 sizes and less than 2^31 elements");
+    if (!mcl__shape_valid(shape))
+        return fail(graph, MCL_ERROR_SHAPE, name, "a tensor has 1 to 4 sizes and less than 2^31 elements");
     if (!bound.buffer || bound.bytes < (uint64_t)mcl__shape_elements(shape) * mcl__dtype_bytes(dtype))
         return fail(graph, MCL_ERROR_INVALID, name, "the memory given for the tensor is too small");
     int id = add_tensor(graph, name, shape, dtype);
@@ -194,7 +195,8 @@ void mcl__graph_node_into(mcl__graph *graph, mcl__segment segment, const char *n
     make_node(graph, segment, name, op, attrs, NULL, inputs, count, outputs, output_count);
 }
 
-void mcl__graph_problem_node(mcl__graph *graph, const char *name, const mcl__problem *problem, const int *inputs, const int *outputs)
+void mcl__graph_problem_node(mcl__graph *graph, const char *name, const mcl__problem *problem, const int *inputs,
+                             const int *outputs)
 {
     if (graph->error.status != MCL_OK) return;
     mcl__node node = {.op = problem->op, .segment = MCL__COMPUTE, .name = name, .attrs = problem->attrs,

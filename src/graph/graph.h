@@ -58,7 +58,8 @@ int mcl__graph_node(mcl__graph *graph, mcl__segment segment, const char *name, m
 void mcl__graph_node_into(mcl__graph *graph, mcl__segment segment, const char *name, mcl__op_kind op, const mcl__attrs *attrs,
                           const int *inputs, int count, const int *outputs, int output_count);
 /* A node with just this work, prologue and epilogue included, between existing tensors of the problem's shapes. */
-void mcl__graph_problem_node(mcl__graph *graph, const char *name, const mcl__problem *problem, const int *inputs, const int *outputs);
+void mcl__graph_problem_node(mcl__graph *graph, const char *name, const mcl__problem *problem, const int *inputs,
+                             const int *outputs);
 /* y = code(x, tensors) as a map; t and u -1 when unused; the step block is added for DROPOUT. */
 int mcl__graph_map(mcl__graph *graph, const char *name, const mcl_epilogue_code *code, int x, int t, int u);
 

@@ -64,7 +64,8 @@ static mcl_status place(const mcl__block **placed, int count, mcl__block *block,
 {
     uint64_t bytes = align_up(block->bytes, alignment);
     if (bytes > limit)
-        return mcl__fail(error, MCL_ERROR_MEMORY, "one tensor needs %.1f MiB, and the device allocates at most %.1f MiB in one piece",
+        return mcl__fail(error, MCL_ERROR_MEMORY,
+                         "one tensor needs %.1f MiB, and the device allocates at most %.1f MiB in one piece",
                          (double)bytes / 0x1p20, (double)limit / 0x1p20);
     for (block->slab = 0; block->slab < slabs->count; block->slab++) {
         block->offset = lowest_gap(placed, count, block->slab, block, bytes, alignment, share);

@@ -40,8 +40,8 @@ static mcl_status check_array(const call *c, int i, mcl__shape *shape, mcl__view
     uint64_t there = mcl__buffer_bytes(array->buffer), each = mcl__dtype_bytes(c->part[i].dtype);
     uint64_t bytes = each * (uint64_t)mcl__shape_elements(*shape);
     if (array->offset > there || there - array->offset < bytes)
-        return mcl__fail(error, MCL_ERROR_INVALID, "%s: %s %s takes %llu bytes from byte %llu on, its buffer has %llu", c->name, name,
-                         mcl__shape_text(*shape, text), (unsigned long long)bytes, (unsigned long long)array->offset,
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s: %s %s takes %llu bytes from byte %llu on, its buffer has %llu", c->name,
+                         name, mcl__shape_text(*shape, text), (unsigned long long)bytes, (unsigned long long)array->offset,
                          (unsigned long long)there);
     if (device->info.alignment && array->offset % device->info.alignment)
         return mcl__fail(error, MCL_ERROR_INVALID, "%s: %s begins at byte %llu, which %u does not divide", c->name, name,

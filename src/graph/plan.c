@@ -48,7 +48,8 @@ int mcl__plan_batch(const mcl__graph *graph)
 static mcl_status out_of_memory(const mcl__plan *plan, const char *cause, mcl_error *error)
 {
     const mcl_device *device = plan->device;
-    uint64_t wanted = mcl__slabs_bytes(&plan->slabs), forms = mcl__slabs_bytes(&plan->form_slabs), used = device->counters.bytes_allocated;
+    uint64_t wanted = mcl__slabs_bytes(&plan->slabs), forms = mcl__slabs_bytes(&plan->form_slabs),
+             used = device->counters.bytes_allocated;
     uint64_t all = device->info.memory, left = all > used + forms ? all - used - forms : 0;
     int batch = mcl__plan_batch(plan->graph), fits = wanted > 0 ? (int)((double)batch * (double)left / (double)wanted) : 0;
     if (fits >= batch) fits = batch - 1; /* the device has refused although it says that there is enough */
@@ -134,7 +135,8 @@ static mcl_status place_plan(mcl__plan *plan, const mcl__plan_options *options, 
     mcl_error first = {0};
     int nodes = plan->graph->nodes, remade = 0;
     mcl_status status = lower_and_place(plan, options, &first);
-    if (status == MCL_ERROR_MEMORY && options->recompute == MCL__RECOMPUTE_AUTO && mcl_device_error(plan->device)->status == MCL_OK) {
+    if (status == MCL_ERROR_MEMORY && options->recompute == MCL__RECOMPUTE_AUTO &&
+        mcl_device_error(plan->device)->status == MCL_OK) {
         forget_places(plan, nodes);
         MCL_TRY(mcl__graph_recompute(plan->graph, &remade));
         if (remade > 0) return lower_and_place(plan, options, error);

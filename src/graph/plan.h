@@ -64,8 +64,8 @@ mcl_status mcl__plan_choices(const mcl__plan *plan, mcl__tuning *rows, mcl_error
  * forms to seconds[nodes of the graph]. The device was opened with profiling. Waits after each node. */
 mcl_status mcl__plan_profile(mcl__plan *plan, double *seconds);
 
-/* The text of --explain: a line a node (name, operator, output shape, variant and who chose it, launches, bytes, library products), then totals,
- * peak memory, what a batch needs. Allocated with malloc. */
+/* The text of --explain: a line a node (name, operator, output shape, variant and who chose it, launches, bytes, library products),
+ * then totals, peak memory, what a batch needs. Allocated with malloc. */
 char *mcl__plan_explain(const mcl__plan *plan);
 
 #endif

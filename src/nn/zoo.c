@@ -111,8 +111,8 @@ mcl_status mcl_network_by_name(const char *name, int height, int width, int chan
         for (size_t j = 0; j < ZOO_COUNT; j++) strcat(strcat(known, j ? ", " : ""), zoo[j].name);
         const char *near = mcl__nearest(name, mcl_network_names(), (int)ZOO_COUNT);
         if (near)
-            return mcl__fail(error, MCL_ERROR_NOT_FOUND, "there is no network \"%s\"; did you mean \"%s\"? There are %s", name, near,
-                             known);
+            return mcl__fail(error, MCL_ERROR_NOT_FOUND, "there is no network \"%s\"; did you mean \"%s\"? There are %s", name,
+                             near, known);
         return mcl__fail(error, MCL_ERROR_NOT_FOUND, "there is no network \"%s\"; there are %s", name, known);
     }
     if (height == 0) height = zoo[i].height;

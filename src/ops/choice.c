@@ -71,8 +71,8 @@ static void put_window(writer *out, const mcl__problem *problem)
     case MCL__OP_conv2d:
     case MCL__OP_conv2d_bwd_data:
     case MCL__OP_conv2d_bwd_weight:
-        put(out, " %dx%d stride %dx%d pad %dx%d dilation %dx%d groups %d", a->conv.KH, a->conv.KW, a->conv.stride_h, a->conv.stride_w,
-            a->conv.pad_h, a->conv.pad_w, a->conv.dilation_h, a->conv.dilation_w, a->conv.groups);
+        put(out, " %dx%d stride %dx%d pad %dx%d dilation %dx%d groups %d", a->conv.KH, a->conv.KW, a->conv.stride_h,
+            a->conv.stride_w, a->conv.pad_h, a->conv.pad_w, a->conv.dilation_h, a->conv.dilation_w, a->conv.groups);
         break;
     case MCL__OP_max_pool:
     case MCL__OP_max_pool_bwd:

@@ -12,7 +12,8 @@ void mcl__conv2d_native_bwd_weight(mcl__lowering *lowering, const mcl__problem *
 
 /* conv2d_tile.c: register tiles, for dense layers too. */
 bool mcl__conv2d_tile_fits(const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
-/* Tiles for an output of so many channels (for the weight gradient, of dy's). A variant that lowers to the three below lists these. */
+/* Tiles for an output of so many channels (for the weight gradient, of dy's). A variant that lowers to the three below lists
+ * these. */
 int mcl__conv2d_tile_candidates(int columns, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);

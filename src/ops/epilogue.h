@@ -5,8 +5,8 @@
 
 #define MCL__PRELUDE_BYTES 3072
 
-/* How many of the epilogue's codes, from `first` on, a prelude can hold: those before the first DROPOUT or STATS. (A dropout's stream
- * is a number of its layer; in the text it would make a program for each layer.) */
+/* How many of the epilogue's codes, from `first` on, a prelude can hold: those before the first DROPOUT or STATS. (A dropout's
+ * stream is a number of its layer; in the text it would make a program for each layer.) */
 int mcl__epilogue_plain(const mcl__epilogue *epilogue, int first);
 
 /* Writes the prelude of codes [first, first + count), none of them DROPOUT:

@@ -25,8 +25,8 @@ static json_t *header_json(mcl_device *device)
     bool host = info->type == MCL_DEVICE_CPU || info->type == MCL_DEVICE_NATIVE;
     char kernels[33];
     mcl__kernels_hash(device, kernels);
-    return json_pack("{s:i,s:s,s:s,s:s,s:s,s:i,s:s}", "monocle_tuning", FORMAT, "device", info->name, "driver", info->driver, "version",
-                     info->version, "kernels", kernels, "threads", host ? device->threads : 0, "gemm",
+    return json_pack("{s:i,s:s,s:s,s:s,s:s,s:i,s:s}", "monocle_tuning", FORMAT, "device", info->name, "driver", info->driver,
+                     "version", info->version, "kernels", kernels, "threads", host ? device->threads : 0, "gemm",
                      device->options.gemm ? device->options.gemm : "auto");
 }
 
@@ -111,8 +111,8 @@ static mcl_status check_header(const json_t *object, place at, mcl_device *devic
         const json_t *theirs = json_object_get(object, key);
         if (status != MCL_OK || json_equal(value, theirs)) continue;
         char *was = theirs ? json_dumps(theirs, JSON_ENCODE_ANY) : NULL, *is = json_dumps(value, JSON_ENCODE_ANY);
-        status = mcl__fail(error, MCL_ERROR_INVALID, "%s:%d: measured with %s %s, here it is %s: these rows tell nothing here", at.name,
-                           at.line, key, was ? was : "missing", is ? is : "");
+        status = mcl__fail(error, MCL_ERROR_INVALID, "%s:%d: measured with %s %s, here it is %s: these rows tell nothing here",
+                           at.name, at.line, key, was ? was : "missing", is ? is : "");
         free(was);
         free(is);
     }
@@ -121,7 +121,8 @@ static mcl_status check_header(const json_t *object, place at, mcl_device *devic
 }
 
 /* Adds the rows of a text, all or, after an error, a part. */
-static mcl_status parse(const char *text, const char *name, mcl_device *device, mcl__origin origin, mcl__tuning *rows, mcl_error *error)
+static mcl_status parse(const char *text, const char *name, mcl_device *device, mcl__origin origin, mcl__tuning *rows,
+                        mcl_error *error)
 {
     place at = {name, 0};
     for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
@@ -213,7 +214,8 @@ mcl_status mcl__tuning_export(mcl_device *device, const mcl__tuning *rows, const
     for (size_t i = 0; i < rows->count && fine; i++)
         if (rows->row[i].origin == MCL__TUNED) fine = print_line(file, row_json(&rows->row[i]));
     if (file && fclose(file) != 0) fine = false;
-    mcl_status status = fine ? mcl__file_write(path, text, bytes, error) : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for tuning rows");
+    mcl_status status =
+        fine ? mcl__file_write(path, text, bytes, error) : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for tuning rows");
     free(text);
     return status;
 }

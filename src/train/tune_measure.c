@@ -93,11 +93,13 @@ static void fill_input(const mcl__problem *problem, int input, void *host)
         for (int i = 0; i < n; i++) ((int32_t *)host)[i] = i % classes;
         break;
     case MCL_U8:
-        for (int i = 0; i < n; i++) ((uint8_t *)host)[i] = problem->op == MCL__OP_max_pool_bwd ? tap_inside(problem, i) : (uint8_t)i;
+        for (int i = 0; i < n; i++)
+            ((uint8_t *)host)[i] = problem->op == MCL__OP_max_pool_bwd ? tap_inside(problem, i) : (uint8_t)i;
         break;
     case MCL_BYTES:
-        if (n == (int)sizeof(mcl_step)) *(mcl_step *)host = (mcl_step){.step = 1, .valid_samples = problem->in[0].d[0], .seed_low = 1,
-                                                                      .group[0] = {1e-3f, 1, 1}};
+        if (n == (int)sizeof(mcl_step))
+            *(mcl_step *)host =
+                (mcl_step){.step = 1, .valid_samples = problem->in[0].d[0], .seed_low = 1, .group[0] = {1e-3f, 1, 1}};
         break;
     }
 }
@@ -159,9 +161,11 @@ static mcl_status make_plan(const stand *s, const char *choice, mcl__plan **plan
     for (int i = 0; i < p->inputs; i++)
         in[i] = mcl__graph_tensor(graph, "in", p->in[i], p->in_dtype[i], (mcl__view){s->in[i], 0, mcl__buffer_bytes(s->in[i])});
     for (int i = 0; i < p->outputs; i++)
-        out[i] = mcl__graph_tensor(graph, "out", p->out[i], p->out_dtype[i], (mcl__view){s->out[i], 0, mcl__buffer_bytes(s->out[i])});
+        out[i] =
+            mcl__graph_tensor(graph, "out", p->out[i], p->out_dtype[i], (mcl__view){s->out[i], 0, mcl__buffer_bytes(s->out[i])});
     mcl__graph_problem_node(graph, "tune", p, in, out);
-    MCL_TRY(mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = true, .recompute = MCL__RECOMPUTE_OFF, .variant = choice}, plan, error));
+    MCL_TRY(mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = true, .recompute = MCL__RECOMPUTE_OFF, .variant = choice}, plan,
+                             error));
     if (strcmp(mcl__plan_node(*plan, 0).choice, choice) == 0) return MCL_OK;
     return mcl__fail(error, MCL_ERROR_UNSUPPORTED, "does not apply");
 }
@@ -239,7 +243,10 @@ static mcl_status try_choice(stand *s, const char *choice, int index, double *be
         tell(s, MCL__TUNE_MEDIAN, index, seconds);
     } else {
         const mcl_error *device = mcl_device_error(s->device);
-        tell_failed(s, index, status, *cause.text ? cause.text : device->status != MCL_OK ? device->text : mcl_status_sentence(status));
+        tell_failed(s, index, status,
+                    *cause.text                ? cause.text
+                    : device->status != MCL_OK ? device->text
+                                               : mcl_status_sentence(status));
     }
     mcl__plan_destroy(t->plan);
     t->plan = NULL;

@@ -76,7 +76,8 @@ static mcl__approx counted(const mcl__oracle *oracle, int64_t index, int64_t cha
     int act = oracle->problem.attrs.norm.act;
     double dy = mcl__oracle_in(oracle, 1, index), high = act == MCL_ACT_RELU6 ? 6 : INFINITY;
     if (!act) return mcl__exact(dy);
-    mcl__approx product = mcl__multiply(mcl__exact(mcl__oracle_in(oracle, 0, index)), mcl__exact(mcl__oracle_in(oracle, 4, channel)));
+    mcl__approx product =
+        mcl__multiply(mcl__exact(mcl__oracle_in(oracle, 0, index)), mcl__exact(mcl__oracle_in(oracle, 4, channel)));
     mcl__approx z = mcl__add(product, mcl__exact(mcl__oracle_in(oracle, 5, channel)));
     bool either = fabs(z.value) <= z.error || fabs(z.value - high) <= z.error;
     return (mcl__approx){z.value > 0 && z.value < high ? dy : 0, either ? fabs(dy) : 0};
