@@ -60,23 +60,25 @@ void mcl__native_batch_norm_track(const mcl__native_arg *arg)
     }
 }
 
-/* dy where the activation behind z is not flat, else 0. */
+/* dy where the activation behind z is not flat, else 0. Both comparisons are made, so that loops over this become vectors. */
 static float counted(float dy, float z, float low, float high)
 {
-    return z <= low || z >= high ? 0.0f : dy;
+    return ((z <= low) | (z >= high)) ? 0.0f : dy;
 }
 
 static void add_gradients(const mcl__native_reduction *reduction, int first, int end, int channel, int count,
-                          double *sum, double *second)
+                          double *restrict sum, double *restrict second)
 {
     const float *mean = reduction->mean + channel, *scale = reduction->scale + channel, *shift = reduction->shift + channel;
+    const float low = reduction->low, high = reduction->high;
     for (int row = first; row < end; row++) {
         size_t at = (size_t)row * reduction->C + channel;
         const float *x = reduction->x + at, *dy = reduction->dy + at;
+        float d[MCL__NATIVE_BLOCK]; /* in a loop of its own: compilers make vectors of either, not of both in one */
+        for (int i = 0; i < count; i++) d[i] = counted(dy[i], x[i] * scale[i] + shift[i], low, high);
         for (int i = 0; i < count; i++) {
-            double d = (double)counted(dy[i], x[i] * scale[i] + shift[i], reduction->low, reduction->high);
-            sum[i] += d * ((double)x[i] - (double)mean[i]);
-            second[i] += d;
+            sum[i] += (double)d[i] * ((double)x[i] - (double)mean[i]);
+            second[i] += (double)d[i];
         }
     }
 }
