@@ -1,7 +1,6 @@
 /* Pooling over windows and over whole planes. The gradients gather: each input pixel adds up the windows that contain
  * it, in a fixed order. */
 #include "ops/native/native.h"
-#include <math.h>
 #include <string.h>
 
 typedef struct span { int first, end; } span;
@@ -25,13 +24,13 @@ static double elements(const mcl_pool_args *a) { return (double)a->N * a->H * a-
 
 static size_t pixel(int n, int H, int W, int C, int h, int w) { return (((size_t)n * H + h) * W + w) * C; }
 
-/* The first of the largest wins, and the first NaN over all. */
-static void max_tap(int C, int tap, bool first, const float *x, float *y, uint8_t *index)
+/* The first of the largest wins, and the first NaN over all. Every comparison is made, so that this becomes vectors. */
+static void max_tap(int C, int tap, const float *restrict x, float *restrict y, uint8_t *restrict index)
 {
     for (int c = 0; c < C; c++) {
-        bool wins = first || x[c] > y[c] || (isnan(x[c]) && !isnan(y[c]));
+        int wins = (x[c] > y[c]) | ((x[c] != x[c]) & (y[c] == y[c]));
         y[c] = wins ? x[c] : y[c];
-        index[c] = wins ? (uint8_t)tap : index[c];
+        index[c] = (uint8_t)(wins ? tap : index[c]);
     }
 }
 
@@ -48,20 +47,28 @@ void mcl__native_max_pool_fwd(const mcl__native_arg *arg)
                 span rows = taps(oh, a->stride_h, a->pad_h, a->KH, a->H);
                 span columns = taps(ow, a->stride_w, a->pad_w, a->KW, a->W);
                 size_t out = pixel(n, a->OH, a->OW, a->C, oh, ow);
-                bool first = true;
                 for (int r = rows.first; r < rows.end; r++)
-                    for (int s = columns.first; s < columns.end; s++, first = false) {
-                        size_t in = pixel(n, a->H, a->W, a->C, oh * a->stride_h - a->pad_h + r,
-                                          ow * a->stride_w - a->pad_w + s);
-                        max_tap(a->C, r * a->KW + s, first, x + in, y + out, index + out);
+                    for (int s = columns.first; s < columns.end; s++) {
+                        const float *in = x + pixel(n, a->H, a->W, a->C, oh * a->stride_h - a->pad_h + r,
+                                                    ow * a->stride_w - a->pad_w + s);
+                        int tap = r * a->KW + s;
+                        if (r > rows.first || s > columns.first) {
+                            max_tap(a->C, tap, in, y + out, index + out);
+                            continue;
+                        }
+                        memcpy(y + out, in, (size_t)a->C * sizeof *y);
+                        memset(index + out, tap, (size_t)a->C);
                     }
             }
 }
 
 /* Adds to dx (C) what window (oh, ow) gives it through this tap. */
-static void max_tap_bwd(int C, int tap, const float *dy, const uint8_t *index, float *dx)
+static void max_tap_bwd(int C, int tap, const float *restrict dy, const uint8_t *restrict index, float *restrict dx)
 {
-    for (int c = 0; c < C; c++) dx[c] += index[c] == tap ? dy[c] : 0.0f;
+    for (int c = 0; c < C; c++) {
+        float gradient = dy[c];
+        dx[c] += index[c] == tap ? gradient : 0.0f;
+    }
 }
 
 void mcl__native_max_pool_bwd(const mcl__native_arg *arg)

@@ -45,6 +45,7 @@ void mcl__native_guard(const mcl__native_arg *arg)
     for (int p = 0; p < GUARD_PARTS; p++) {
         int end = (int)((int64_t)a->n * (p + 1) / GUARD_PARTS);
         double sum = 0;
+#pragma omp simd reduction(+ : sum)
         for (int i = (int)((int64_t)a->n * p / GUARD_PARTS); i < end; i++) sum += (double)g[i] * (double)g[i];
         part[p] = sum;
     }
