@@ -4,6 +4,11 @@
  * What is missing here therefore costs time only. A function stands here with all the types that a call could silently be
  * converted from, so that no call can mean another function than it would elsewhere. */
 #ifdef MCL_BUILTINS
+/* Not a function of OpenCL C, whose own does nothing in PoCL. */
+#if defined(__x86_64__) || defined(__aarch64__)
+#define PREFETCH(p) __builtin_prefetch((const void *)(size_t)(p))
+#endif
+
 #define OVERLOAD __attribute__((overloadable))
 #define PURE __attribute__((overloadable, const))
 

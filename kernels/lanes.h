@@ -35,6 +35,11 @@ typedef VECTOR __attribute__((aligned(4))) loose;
 #define LOCAL_AT_CONST(p, j) (*(__local const loose *)((p) + (j) * VW))
 #define LOCAL_AT(p, j) (*(__local loose *)((p) + (j) * VW))
 
+/* Asks for what stands at p, which will be read soon and need not exist. Nothing where builtins.h is not in force. */
+#ifndef PREFETCH
+#define PREFETCH(p)
+#endif
+
 /* `count` < VW floats from one place to another, in pieces of 8, 4, 2 and 1. */
 #define COPY_PIECE(n)                                     \
     if (VW > n && (count & n)) {                          \

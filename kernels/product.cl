@@ -8,7 +8,7 @@
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
  * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
- * memory at constant distances. With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
+ * memory at constant distances. While it multiplies a block it asks memory for the rows of the next. With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
 #include "stats.h"
@@ -105,16 +105,17 @@ void fetch_tile(__local float *result, __global const float *y, __local const in
     }
 }
 
-/* result += rows * panel, `part` deep, where `fresh` results begin at 0. A function of its own, since a compiler that has the rest
- * in sight keeps other things than sums in registers. */
+/* result += rows * panel, `part` deep, where `fresh` results begin at 0; each step into depth asks for `pace` floats from `ahead`
+ * on. A function of its own, since a compiler that has the rest in sight keeps other things than sums in registers. */
 void add_products(__local float *result, __local const float *panel,
 #if STAGED
-                  __local const float *value, int part, int fresh)
+                  __local const float *value, int part, int fresh,
 #define VALUE(i) value[(i) * PITCH + d]
 #else
-                  __global const float *x, __local const int *source, int part, int fresh)
+                  __global const float *x, __local const int *source, int part, int fresh,
 #define VALUE(i) value[i][d]
 #endif
+                  __global const float *ahead, int pace)
 {
     VECTOR sum[P][NV];
 #if !STAGED
@@ -126,8 +127,9 @@ void add_products(__local float *result, __local const float *panel,
     for (int i = 0; i < P; i++)
 #pragma unroll
         for (int j = 0; j < NV; j++) sum[i][j] = fresh ? (VECTOR)(0.0f) : LOCAL_AT_CONST(result + i * WIDTH, j);
-    for (int d = 0; d < part; d++, panel += WIDTH) {
+    for (int d = 0; d < part; d++, panel += WIDTH, ahead += pace) {
         VECTOR b[NV];
+        PREFETCH(ahead);
 #pragma unroll
         for (int j = 0; j < NV; j++) b[j] = LOCAL_AT_CONST(panel, j);
 #pragma unroll
@@ -216,21 +218,24 @@ __kernel void product(__global const float *restrict x, __global const float *re
         stage_rows(staged, PITCH, &at, x, rows, first, part, group, t, a PROLOGUE_ARGS);
 #endif
         for (int from = first_column; from < last_column; from += a.held * WIDTH) {
-            const int to = min(from + a.held * WIDTH, last_column), stays = parts == 1 && to - from == last_column - first_column;
-            for (int column = from; column < to && !(stays && done > 0); column += WIDTH)
-                stage_panel(panels + (column - from) * part, w + group * a.group_stride + column * a.column_stride,
+            const int to = min(from + a.held * WIDTH, last_column);
+            __local float *weights = panels + (a.stays ? first * a.held * WIDTH : 0);
+            for (int column = from; column < to && !(a.stays && done > 0); column += WIDTH)
+                stage_panel(weights + (column - from) * part, w + group * a.group_stride + column * a.column_stride,
                             a.columns - column, first, part, t, a);
             for (int tile = 0; tile < rows / P * a.held; tile++) {
                 const int row = tile / a.held * P, column = from + tile % a.held * WIDTH;
                 const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
                 __local const int *target = at.target + row;
-                __local const float *panel = panels + (column - from) * part;
+                __local const float *panel = weights + (column - from) * part;
+                __global const float *next = x + min(first_row + count + row, end) * (a.pace ? a.pitch : 0);
+                __global const float *ahead = next + (first * a.held + tile % a.held * part) * a.pace;
                 if (column >= to) continue;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED
-                add_products(result, panel, staged + row * PITCH, part, q == 0);
+                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, a.pace);
 #else
-                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0);
+                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, a.pace);
 #endif
                 for (int i = 0; i < tall; i++) {
                     for (int j = 0; j < NV; j++) {

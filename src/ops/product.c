@@ -9,7 +9,8 @@ enum {
     ITEMS_A_UNIT = 8,  /* at least, */
     ITEMS = 128,       /* and no more than these, or as many as that, where items can take several blocks */
     STATS_ITEMS = 64,  /* both where there are statistics, whatever the device: bits depend on their parts */
-    HELD = 48 << 10    /* floats */
+    HELD = 64 << 10,   /* floats */
+    NEAR = 24          /* rows, a multiple of every tile's */
 };
 
 const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}};
@@ -69,13 +70,17 @@ bool mcl__product_fits(const mcl_conv2d_args *a, int channels, const mcl__capabi
            a->stride_h <= LARGEST && a->stride_w <= LARGEST;
 }
 
-/* Panels of so many floats that an item stages together: whole rows of the target are then written one after the other, which
- * memory takes faster than columns of them. */
-static int choose_held(const mcl_product_args *a, const extent *e, int64_t panel, const mcl__capabilities *capabilities)
+/* What an item stages of the weights at a time: all of them where they may stay, else panels of a part that are staged together.
+ * Whole rows of the target are then written one after the other, which memory takes faster than columns of them. Returns how many
+ * floats they take. */
+static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, int width, const mcl__capabilities *capabilities)
 {
-    int64_t spare = (int64_t)(capabilities->local_memory / sizeof(float)) - floats_of(*e), most = HELD / panel;
+    int64_t panel = width * (depth < e->depth ? depth : e->depth), all = depth * width * a->panels, most = HELD / panel;
+    int64_t spare = (int64_t)(capabilities->local_memory / sizeof(float)) - floats_of(*e);
+    a->stays = all <= HELD && all <= spare;
     if (most > 1 + spare / panel) most = 1 + spare / panel;
-    return clamp(most > a->panels ? a->panels : (int)most, 1, a->panels);
+    a->held = a->stays ? a->panels : clamp(most > a->panels ? a->panels : (int)most, 1, a->panels);
+    return a->stays ? all : a->held * panel;
 }
 
 /* An item's share: blocks of the most rows and all columns, since then rows are read from memory once; less of both where there
@@ -94,6 +99,20 @@ static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows,
     a->span = a->block * ceil_div(blocks, enough);
     global[0] = (size_t)ceil_div(rows, a->span);
     global[1] = (size_t)shares;
+}
+
+/* A group's rows follow each other in the source as in the target. */
+static bool rows_follow(const mcl_product_args *a)
+{
+    return a->KH * a->KW * a->groups * a->classes_h * a->classes_w * a->step_h * a->step_w == 1 && a->base_h == 0 && a->base_w == 0;
+}
+
+/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next while these are multiplied. */
+static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
+{
+    if (!a->stays) return;
+    if (a->block > NEAR) a->block = NEAR;
+    if (rows_follow(a)) a->pace = ceil_div(t.P, a->panels);
 }
 
 /* Not of data gradients, whose classes share a block's rows; and of the final result, so that all codes must be the kernel's. */
@@ -125,9 +144,9 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__product_tile t = choose_tile(a->columns);
     const extent *e = choose_extent(capabilities);
     mcl__operand partial = mcl__out(0);
-    int64_t depth = (int64_t)a->KH * a->KW * a->run, panel = (depth < e->depth ? depth : e->depth) * t.NV * VW;
     divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
-    a->held = choose_held(a, e, panel, capabilities);
+    int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t.NV * VW, capabilities);
+    shorten_blocks(a, t);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
 
     mcl__lower_kernel(lowering, "product", "product", mcl__problem_prelude(problem, taken, prelude),
@@ -137,7 +156,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg(lowering, partial);
-    mcl__lower_arg_local(lowering, (size_t)(a->held * panel) * sizeof(float));
+    mcl__lower_arg_local(lowering, (size_t)floats * sizeof(float));
     mcl__lower_arg_blob(lowering, a, sizeof *a);
     mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);
