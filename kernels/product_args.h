@@ -31,6 +31,7 @@ typedef struct mcl_product_block_args {
     int chunk, depth;                             /* ... and a chunk of pixels, in parts of `depth` */
     int swapped;                                  /* rows are multiplied as vectors, columns one value at a time */
     int source_pitch, gradient_pitch, sum_rows;   /* of a staged pixel; rows of the sums, or, swapped, columns */
+    int follow;                                   /* pixels of x follow each other as those of dy do */
     int direct;                                   /* a pixel's rows and columns are read as they lie in x and dy */
 } mcl_product_block_args;
 

@@ -35,22 +35,34 @@ void stage_gradient(__local float *staged, int pitch, __global const float *dy, 
     }
 }
 
+/* What the next part reads: vectors of VW floats of each pixel, which are asked for while this one is multiplied. */
+typedef struct upcoming {
+    __global const float *x, *dy;
+    int x_pitch, dy_pitch, x_vectors, dy_vectors;
+} upcoming;
+
 /* sums += down^T across, over `pixels` of both; `fresh` sums begin at 0. What stands beyond the block's rows and columns, up to
- * a tile, is multiplied too, into sums that are not written. */
+ * a tile, is multiplied too, into sums that are not written. Each tile asks for one vector of all upcoming pixels. */
 #define ADD_PRODUCTS(name, SPACE, AT)                                                                                         \
     void name(__local float *sums, SPACE const float *down, int down_pitch, SPACE const float *across, int across_pitch,      \
-              int pixels, int tall, int wide, int sum_rows, int fresh)                                                        \
+              int pixels, int tall, int wide, int sum_rows, int fresh, upcoming next)                                         \
     {                                                                                                                         \
+        int tile = 0;                                                                                                         \
         for (int column = 0; column < wide; column += WIDTH, sums += sum_rows * WIDTH) {                                      \
-            for (int row = 0; row < tall; row += P) {                                                                         \
+            for (int row = 0; row < tall; row += P, tile++) {                                                                 \
                 __local float *own = sums + row * WIDTH;                                                                      \
                 SPACE const float *value = down + row, *vector = across + column;                                             \
+                __global const float *x = next.x + tile % next.x_vectors * VW;                                                \
+                __global const float *dy = next.dy + tile % next.dy_vectors * VW;                                             \
                 VECTOR sum[P][NV];                                                                                            \
                 UNROLL for (int i = 0; i < P; i++)                                                                            \
                     UNROLL for (int j = 0; j < NV; j++)                                                                       \
                         sum[i][j] = fresh ? (VECTOR)(0.0f) : LOCAL_AT_CONST(own + i * WIDTH, j);                              \
                 for (int d = 0; d < pixels; d++, value += down_pitch, vector += across_pitch) {                               \
                     VECTOR b[NV];                                                                                             \
+                    PREFETCH(x);                                                                                              \
+                    PREFETCH(dy);                                                                                             \
+                    x += next.x_pitch, dy += next.dy_pitch;                                                                   \
                     UNROLL for (int j = 0; j < NV; j++) b[j] = AT(vector, j);                                                 \
                     UNROLL for (int i = 0; i < P; i++) {                                                                      \
                         const VECTOR v = (VECTOR)(value[i]);                                                                  \
@@ -115,14 +127,17 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
     __local float *source = scratch, *gradient = source + b.depth * b.source_pitch, *sums = gradient + b.depth * b.gradient_pitch;
     const int last = min((chunk + 1) * b.chunk, a.N * a.TH * a.TW);
 
+    upcoming next = {x, dy, b.follow ? a.pitch : 0, a.TC, b.follow ? (rows + VW - 1) / VW : 1, (columns + VW - 1) / VW};
     clear_beyond(source, b.source_pitch, b.depth, rows);
     clear_beyond(gradient, b.gradient_pitch, b.depth, columns);
     for (int first = chunk * b.chunk; first < last; first += b.depth) {
         const int pixels = min(b.depth, last - first), fresh = first == chunk * b.chunk;
+        if (b.follow) next.x = x + (first + pixels) * a.pitch + row;
+        next.dy = dy + (first + pixels) * a.TC + group * a.columns + column;
         if (b.direct && first + pixels + MARGIN <= a.N * a.TH * a.TW) {
             __global const float *from = x + first * a.pitch, *to = dy + first * a.TC;
             add_direct(sums, b.swapped ? to : from, b.swapped ? a.TC : a.pitch, b.swapped ? from : to,
-                       b.swapped ? a.pitch : a.TC, pixels, tall, wide, b.sum_rows, fresh);
+                       b.swapped ? a.pitch : a.TC, pixels, tall, wide, b.sum_rows, fresh, next);
             continue;
         }
         place_rows(&at, first, pixels, pixels, 0, 0, a);
@@ -130,7 +145,7 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
         stage_gradient(gradient, b.gradient_pitch, dy, first, pixels, group * a.columns + column, columns, a);
         add_staged(sums, b.swapped ? gradient : source, b.swapped ? b.gradient_pitch : b.source_pitch,
                    b.swapped ? source : gradient, b.swapped ? b.source_pitch : b.gradient_pitch, pixels, tall, wide, b.sum_rows,
-                   fresh);
+                   fresh, next);
     }
     __global float *target = dw + (chunk * depth + row) * a.TC + group * a.columns + column;
     if (b.swapped) write_transposed(target, a.TC, sums, rows, columns, b.sum_rows);

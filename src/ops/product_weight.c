@@ -46,7 +46,8 @@ static int64_t sums_of(const mcl_product_block_args *b)
 typedef struct extent {
     int rows, columns, groups; /* of dw, which every group has */
     int64_t pixels, scratch;   /* bytes */
-    bool plain;                /* a pixel of dy belongs to the same pixel of x, as it is */
+    bool follow;               /* a pixel of dy belongs to the same pixel of x, ... */
+    bool plain;                /* ... as it is */
 } extent;
 
 /* The blocks that `b` counts, in tiles of t, and what they cost; false where they do not fit. */
@@ -58,7 +59,7 @@ static bool divide(mcl_product_block_args *b, mcl__product_tile t, extent e, dou
     if (ceil_div(e.rows, b->rows) != b->row_blocks || ceil_div(e.columns, b->columns) != b->column_blocks) return false;
     b->source_pitch = pitch_of(b->rows), b->gradient_pitch = pitch_of(b->columns);
     b->sum_rows = round_up(b->swapped ? b->columns : b->rows, VW);
-    b->direct = e.plain && blocks == 1;
+    b->follow = e.follow, b->direct = e.plain && blocks == 1;
     int64_t depth = (e.scratch / (int64_t)sizeof(float) - sums_of(b)) / (b->source_pitch + b->gradient_pitch);
     if (depth < LEAST_DEPTH) return false;
     b->depth = depth > MOST_DEPTH ? MOST_DEPTH : (int)depth;
@@ -104,6 +105,7 @@ static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl__pro
         .groups = a->groups,
         .pixels = (int64_t)a->N * a->OH * a->OW,
         .scratch = local < SCRATCH ? local : SCRATCH,
+        .follow = !moved && a->groups == 1,
         .plain = !moved && a->groups == 1 && problem->prologue.count == 0,
     };
     return choose_blocks(best, e);
