@@ -1,11 +1,13 @@
 /* Weight gradient of a depthwise convolution (groups = C = K); the kernel is TAPS_H x TAPS_W.
  *
- *   global id 0: vectors of WIDTH channels id, id + global size, ...; id 1: chunk of `chunk` lines (n, oh) of dy, which has its own
+ *   global id 0: vectors of WIDTH channels id, id + global size, ...; id 1: chunk of `chunk` lines, which has its own
  *   copy of dw; conv2d_reduce in conv2d_forms.cl adds the copies in order
  *
  * A work-item takes `lines` lines at a time, few enough for a cache, and in them one vector of channels after the other, so that
- * memory is read in order; the sums of all taps are in registers meanwhile, and then in the copy. Of a line it takes COLUMNS pixels of dy at a time: pixel p meets column u of x at
- * tap s where u = p * STRIDE + s * DILATION.
+ * memory is read in order; the sums of all taps are in registers meanwhile, and then in the copy. Of a line it takes COLUMNS pixels
+ * at a time. Lines are dy's (n, oh), whose pixel p meets column u of x at tap s where u = p * STRIDE + s * DILATION; or, BY_SOURCE, at
+ * stride 1, those of x (n, h), whose pixel p meets column u of dy where u = p + (TAPS_W - 1 - s) * DILATION: then the prologue
+ * is applied once to each pixel.
  * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C).
  * WIDTH divides C. */
 #include "args.h"
@@ -28,45 +30,64 @@
 #define PROLOGUE_ARGS
 #define PROLOGUE(T, LOAD, v, channel)
 #endif
+#ifndef BY_SOURCE
+#define BY_SOURCE 0
+#endif
 #define LAST ((COLUMNS - 1) * STRIDE + (TAPS_W - 1) * DILATION)
 
-/* Adds one row of x to one row of taps. */
+/* A tensor that is read by lines, of H rows and W columns. */
+typedef struct picture_lines { global const float *at; int H, W; } picture_lines;
+
+/* Adds one row of the other tensor, from column `left` on, to one row of taps. */
 __attribute__((always_inline))
-inline void add_row(vec sum[TAPS_W], const vec gradient[COLUMNS], global const float *row, int left, int inside, int channel,
-                    mcl_conv2d_args a PROLOGUE_PARAMS)
+inline void add_row(vec sum[TAPS_W], const vec own[COLUMNS], global const float *row, int left, int W, int inside, int channel,
+                    int C PROLOGUE_PARAMS)
 {
 #pragma unroll
     for (int u = 0; u <= LAST; u++) {
-        if (!inside && (uint)(left + u) >= (uint)a.W) continue;
-        vec value = VLOAD(row + (left + u) * a.C);
-        PROLOGUE(vec, VLOAD, value, channel)
+        if (!inside && (uint)(left + u) >= (uint)W) continue;
+        vec value = VLOAD(row + (left + u) * C);
+        if (!BY_SOURCE) {
+            PROLOGUE(vec, VLOAD, value, channel)
+        }
 #pragma unroll
         for (int p = 0; p < COLUMNS; p++)
 #pragma unroll
             for (int s = 0; s < TAPS_W; s++)
-                if (u == p * STRIDE + s * DILATION) sum[s] = fma(value, gradient[p], sum[s]);
+                if (u == (BY_SOURCE ? p + (TAPS_W - 1 - s) * DILATION : p * STRIDE + s * DILATION))
+                    sum[s] = fma(value, own[p], sum[s]);
     }
 }
 
-/* Adds one line of dy to all taps. */
+/* Adds one of `own`'s lines to all taps. */
 __attribute__((always_inline))
-inline void add_line(vec sum[TAPS_H * TAPS_W], global const float *x, global const float *dy, int line, int channel,
+inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines other, int line, int channel,
                      mcl_conv2d_args a PROLOGUE_PARAMS)
 {
-    const int top = line % a.OH * a.stride_h - a.pad_h, picture = line / a.OH * a.H;
-    for (int ow = 0; ow < a.OW; ow += COLUMNS) {
-        const int left = ow * STRIDE - a.pad_w, inside = left >= 0 && left + LAST < a.W;
-        vec gradient[COLUMNS];
+    const int y = line % own.H, picture = line / own.H * other.H;
+    const int top = BY_SOURCE ? y + a.pad_h : y * a.stride_h - a.pad_h, down = BY_SOURCE ? -a.dilation_h : a.dilation_h;
+    for (int v = 0; v < own.W; v += COLUMNS) {
+        const int left = BY_SOURCE ? v + a.pad_w - (TAPS_W - 1) * DILATION : v * STRIDE - a.pad_w;
+        const int inside = left >= 0 && left + LAST < other.W;
+        vec tile[COLUMNS];
 #pragma unroll
-        for (int p = 0; p < COLUMNS; p++)
-            gradient[p] = ow + p < a.OW ? VLOAD(dy + (line * a.OW + ow + p) * a.C + channel) : (vec)(0.0f);
+        for (int p = 0; p < COLUMNS; p++) {
+            vec value = (vec)(0.0f);
+            if (v + p < own.W) {
+                value = VLOAD(own.at + (line * own.W + v + p) * a.C + channel);
+                if (BY_SOURCE) {
+                    PROLOGUE(vec, VLOAD, value, channel)
+                }
+            }
+            tile[p] = value;
+        }
 #pragma unroll
         for (int r = 0; r < TAPS_H; r++) {
-            const int h = top + r * a.dilation_h;
-            if ((uint)h >= (uint)a.H) continue;
-            global const float *row = x + (picture + h) * a.W * a.C + channel;
-            if (inside) add_row(sum + r * TAPS_W, gradient, row, left, 1, channel, a PROLOGUE_ARGS);
-            else add_row(sum + r * TAPS_W, gradient, row, left, 0, channel, a PROLOGUE_ARGS);
+            const int h = top + r * down;
+            if ((uint)h >= (uint)other.H) continue;
+            global const float *row = other.at + (picture + h) * other.W * a.C + channel;
+            if (inside) add_row(sum + r * TAPS_W, tile, row, left, other.W, 1, channel, a.C PROLOGUE_ARGS);
+            else add_row(sum + r * TAPS_W, tile, row, left, other.W, 0, channel, a.C PROLOGUE_ARGS);
         }
     }
 }
@@ -74,7 +95,9 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], global const float *x, global con
 kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global const float *restrict dy,
                                         global float *restrict copies, int chunk, int lines, mcl_conv2d_args a PROLOGUE_PARAMS)
 {
-    const int first = (int)get_global_id(1) * chunk, end = min(first + chunk, a.N * a.OH);
+    const picture_lines source = {x, a.H, a.W}, gradient = {dy, a.OH, a.OW};
+    const picture_lines own = BY_SOURCE ? source : gradient, other = BY_SOURCE ? gradient : source;
+    const int first = (int)get_global_id(1) * chunk, end = min(first + chunk, a.N * own.H);
     global float *copy = copies + (int)get_global_id(1) * TAPS_H * TAPS_W * a.C;
     for (int block = first; block < end; block += lines)
         for (int channel = (int)get_global_id(0) * WIDTH; channel < a.C; channel += (int)get_global_size(0) * WIDTH) {
@@ -83,7 +106,7 @@ kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global c
             vec sum[TAPS_H * TAPS_W];
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = block == first ? (vec)(0.0f) : VLOAD(target + i * a.C);
-            for (int line = block; line < last; line++) add_line(sum, x, dy, line, channel, a PROLOGUE_ARGS);
+            for (int line = block; line < last; line++) add_line(sum, own, other, line, channel, a PROLOGUE_ARGS);
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) VSTORE(sum[i], target + i * a.C);
         }

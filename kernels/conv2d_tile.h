@@ -47,10 +47,10 @@ typedef struct mcl_border_args { int N, H, W, C, PH, PW, pad_h, pad_w; } mcl_bor
 
 /* A depthwise gather. Row r of the taps reads source row num / classes_h where num = h * step_h + base_h + r * slope_h, if that is
  * a whole number of classes and inside. Tiles begin at target columns first (which may be below 0, so that base_w + first is a
- * whole number of classes), first + tile, ...; tap s of a row stands at first_tap + s * tap_step in the weights. */
+ * whole number of classes), first + tile, ...; tap t = r * KW + s stands at first_tap + t * tap_step in the weights. */
 typedef struct mcl_depthwise_args {
-    int lines, chunk, parts; /* N * TH lines, `chunk` of them a work-item, which is part id of `parts` statistics */
-    int SH, SW, TH, TW, C;
+    int chunk, parts; /* strips of a work-item, which is part id of `parts` statistics */
+    int N, SH, SW, TH, TW, C;
     int step_h, base_h, slope_h, classes_h, base_w, first, first_tap, tap_step;
 } mcl_depthwise_args;
 

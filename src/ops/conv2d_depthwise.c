@@ -9,7 +9,9 @@
 #define MOST_TAPS 25    /* sums of the weight gradient are held in registers */
 #define MOST_STRIDE 8   /* horizontally: a tile of the data gradient has a pixel of each step at least */
 #define MOST_COLUMNS 64 /* of the source that one tile reads: its code is written out for each */
-#define PIXELS 32       /* of dy that the weight gradient takes between storing its sums */
+#define PIXELS 32       /* of a line that the weight gradient takes between storing its sums */
+#define ROWS 4          /* of a tile, on CPUs, ... */
+#define ROWS_TAPS 9     /* ... whose registers hold its sums beside so many taps */
 
 /* Pixels of a tile: all of them use a source vector that was loaded once. Whole numbers of steps for the data gradient. */
 static int columns_of(int stride)
@@ -51,6 +53,13 @@ static int most_parts(const mcl__capabilities *capabilities)
     return capabilities->type == MCL_DEVICE_CPU ? 32 : 256;
 }
 
+/* Rows of a tile: several where a column's taps stand side by side, in the source and in the target. */
+static int rows_of(const mcl_depthwise_args *args, const columns *w, int taps, const mcl__capabilities *capabilities)
+{
+    bool even = args->step_h == 1 && args->slope_h == 1 && args->classes_h == 1 && w->step == 1 && w->classes == 1;
+    return even && capabilities->type == MCL_DEVICE_CPU && taps <= ROWS_TAPS && args->TH > ROWS / 2 ? ROWS : 1;
+}
+
 static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, mcl_depthwise_args args, columns w)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
@@ -59,13 +68,15 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, m
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_depthwise_takes_stats(problem, capabilities);
     char prelude[MCL__PRELUDE_BYTES];
     mcl__operand partial = mcl__out(0);
-    args.chunk = stats ? (args.lines - 1) / most_parts(capabilities) + 1 : 1;
-    args.parts = (args.lines - 1) / args.chunk + 1;
+    int rows = rows_of(&args, &w, a.KH * a.KW, capabilities), strips = args.N * ((args.TH - 1) / rows + 1);
+    args.chunk = stats ? (strips - 1) / most_parts(capabilities) + 1 : 1;
+    args.parts = (strips - 1) / args.chunk + 1;
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes(args.parts, a.C));
 
     mcl__lower_kernel(lowering, "conv2d_depthwise", "conv2d_depthwise", mcl__problem_prelude(problem, taken, prelude),
-                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DCOLUMNS=%d -DSTATS=%d", width, a.KH,
-                      a.KW, w.step, w.slope, w.classes, columns_of(a.stride_w), stats);
+                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DROWS=%d -DCOLUMNS=%d "
+                      "-DSTATS=%d",
+                      width, a.KH, a.KW, w.step, w.slope, w.classes, rows, columns_of(a.stride_w), stats);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -82,7 +93,7 @@ void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *prob
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     mcl_depthwise_args args = {
-        .lines = a.N * a.OH,
+        .N = a.N,
         .SH = a.H,
         .SW = a.W,
         .TH = a.OH,
@@ -103,7 +114,7 @@ void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem 
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     mcl_depthwise_args args = {
-        .lines = a.N * a.H,
+        .N = a.N,
         .SH = a.OH,
         .SW = a.OW,
         .TH = a.H,
@@ -119,8 +130,10 @@ void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem 
     };
     columns w = {1, -a.dilation_w, a.stride_w};
     if (a.stride_w == 1) {
+        args.base_h = a.pad_h - (a.KH - 1) * a.dilation_h;
+        args.slope_h = a.dilation_h;
         args.base_w = a.pad_w - (a.KW - 1) * a.dilation_w;
-        args.first_tap = a.KW - 1;
+        args.first_tap = a.KH * a.KW - 1;
         args.tap_step = -1;
         w.slope = a.dilation_w;
     }
@@ -130,7 +143,9 @@ void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem 
 void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    int width = mcl__spread_width_dividing(lowering, a.C), lines = a.N * a.OH, elements = mcl__shape_elements(problem->out[0]);
+    bool by_source = a.stride_h == 1 && a.stride_w == 1;
+    int across = by_source ? a.W : a.OW, lines = a.N * (by_source ? a.H : a.OH);
+    int width = mcl__spread_width_dividing(lowering, a.C), elements = mcl__shape_elements(problem->out[0]);
     char prelude[MCL__PRELUDE_BYTES];
     int most = most_parts(mcl__lowering_capabilities(lowering));
     if (most > INT32_MAX / elements) most = INT32_MAX / elements;
@@ -139,13 +154,13 @@ void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__proble
     if (copies > 1) target = mcl__lower_workspace(lowering, (uint64_t)copies * (uint64_t)elements * sizeof(float));
     mcl__lower_kernel(lowering, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight",
                       mcl__problem_prelude(problem, 0, prelude),
-                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d", width, a.KH, a.KW,
-                      a.stride_w, a.dilation_w, columns_of(a.stride_w));
+                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d -DBY_SOURCE=%d", width,
+                      a.KH, a.KW, a.stride_w, a.dilation_w, columns_of(a.stride_w), by_source);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__lower_arg_i32(lowering, chunk);
-    mcl__lower_arg_i32(lowering, a.OW < PIXELS ? PIXELS / a.OW : 1);
+    mcl__lower_arg_i32(lowering, across < PIXELS ? PIXELS / across : 1);
     mcl__lower_arg_blob(lowering, &a, sizeof a);
     mcl__prologue_bind(lowering, problem);
     mcl__spread_lines(lowering, a.C / width, copies);
