@@ -3,6 +3,7 @@
  *   *_part: reduces the rows of each part (rows.h); *_merge: one work-item a channel joins the parts in order. Per channel:
  *   batch_norm_finish, batch_norm_track and the references of the reductions.
  *   batch_norm_bwd_data: global id 1 has a share of the rows, which it walks as rows.h has it; C is a multiple of WIDTH.
+ * A tile asks memory for the next one, as much at a time as it reads.
  * Statistics never subtract two large sums: a tile's mean comes first, then its squared distances from it, and tiles
  * and parts are joined as stats.h has it, where the layout of partial statistics is. */
 #include "rows.h"
@@ -153,6 +154,8 @@ inline void reduce_tile(global const float *x, global const float *dy, vec mean,
     vec sum = 0.0f, sum_apart = 0.0f;
 #pragma unroll
     for (int r = 0; r < rows; r++) {
+        PREFETCH(x + (r + TILE) * args.C);
+        PREFETCH(dy + (r + TILE) * args.C);
         const vec value = VLOAD(x + r * args.C), d = counted(VLOAD(dy + r * args.C), value, scale, shift, args);
         sum += d;
         sum_apart += d * (value - mean);
@@ -207,6 +210,8 @@ kernel void batch_norm_bwd_data(global const float *x, global const float *dy, g
             const vec factor = VLOAD(scale + c), below = VLOAD(shift + c), slope = s * VLOAD(dgamma + c) * args.inverse_rows;
             const vec offset = VLOAD(dbeta + c) * args.inverse_rows;
             for (int r = tile; r < last && r < tile + TILE; r++) {
+                PREFETCH(x + (r + TILE) * args.C + c);
+                PREFETCH(dy + (r + TILE) * args.C + c);
                 const vec value = VLOAD(x + r * args.C + c);
                 const vec d = counted(VLOAD(dy + r * args.C + c), value, factor, below, args);
                 VSTORE(factor * (d - offset - (value - middle) * slope), dx + r * args.C + c);

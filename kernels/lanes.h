@@ -1,6 +1,7 @@
 /* Vectors of VW floats (2, 4, 8 or 16), whole and in part, and the empty epilogue. For the convolutions' kernels. */
 #ifndef MCL_LANES_H
 #define MCL_LANES_H
+#include "prefetch.h"
 
 #ifndef VW
 #define VW 16
@@ -34,11 +35,6 @@ typedef VECTOR __attribute__((aligned(4))) loose;
 #define GLOBAL_AT_CONST(p, j) (*(__global const loose *)((p) + (j) * VW))
 #define LOCAL_AT_CONST(p, j) (*(__local const loose *)((p) + (j) * VW))
 #define LOCAL_AT(p, j) (*(__local loose *)((p) + (j) * VW))
-
-/* Asks for what stands at p, which will be read soon and need not exist. Nothing where builtins.h is not in force. */
-#ifndef PREFETCH
-#define PREFETCH(p)
-#endif
 
 /* `count` < VW floats from one place to another, in pieces of 8, 4, 2 and 1. */
 #define COPY_PIECE(n)                                     \

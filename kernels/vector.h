@@ -2,6 +2,7 @@
  * work-item owns. For kernels only. */
 #ifndef MCL_VECTOR_H
 #define MCL_VECTOR_H
+#include "prefetch.h"
 
 #ifndef WIDTH
 #define WIDTH 1
