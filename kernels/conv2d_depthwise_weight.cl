@@ -59,10 +59,10 @@ inline void add_row(vec sum[TAPS_W], const vec own[COLUMNS], global const float 
     }
 }
 
-/* Adds one of `own`'s lines to all taps. */
+/* Adds one of `own`'s lines to all taps, and asks for the line that is read `lines` lines later. */
 __attribute__((always_inline))
-inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines other, int line, int channel,
-                     mcl_conv2d_args a PROLOGUE_PARAMS)
+inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines other, int line, int lines,
+                     int channel, mcl_conv2d_args a PROLOGUE_PARAMS)
 {
     const int y = line % own.H, picture = line / own.H * other.H;
     const int top = BY_SOURCE ? y + a.pad_h : y * a.stride_h - a.pad_h, down = BY_SOURCE ? -a.dilation_h : a.dilation_h;
@@ -74,6 +74,7 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines 
         for (int p = 0; p < COLUMNS; p++) {
             vec value = (vec)(0.0f);
             if (v + p < own.W) {
+                PREFETCH(own.at + ((line + lines) * own.W + v + p) * a.C + channel);
                 value = VLOAD(own.at + (line * own.W + v + p) * a.C + channel);
                 if (BY_SOURCE) {
                     PROLOGUE(vec, VLOAD, value, channel)
@@ -86,6 +87,10 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines 
             const int h = top + r * down;
             if ((uint)h >= (uint)other.H) continue;
             global const float *row = other.at + (picture + h) * other.W * a.C + channel;
+            if (BY_SOURCE && r == 0) { /* the last of the rows, which was not read before */
+#pragma unroll
+                for (int u = TAPS_W - 1; u <= LAST; u++) PREFETCH(row + (lines * other.W + left + u) * a.C);
+            }
             if (inside) add_row(sum + r * TAPS_W, tile, row, left, other.W, 1, channel, a.C PROLOGUE_ARGS);
             else add_row(sum + r * TAPS_W, tile, row, left, other.W, 0, channel, a.C PROLOGUE_ARGS);
         }
@@ -106,7 +111,7 @@ kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global c
             vec sum[TAPS_H * TAPS_W];
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = block == first ? (vec)(0.0f) : VLOAD(target + i * a.C);
-            for (int line = block; line < last; line++) add_line(sum, own, other, line, channel, a PROLOGUE_ARGS);
+            for (int line = block; line < last; line++) add_line(sum, own, other, line, lines, channel, a PROLOGUE_ARGS);
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) VSTORE(sum[i], target + i * a.C);
         }
