@@ -2,6 +2,7 @@
 #include "device/peak.h"
 #include "device/probe.h"
 #include "fixture.h"
+#include "ops/op.h"
 #include <locale.h>
 #include <math.h>
 
@@ -386,6 +387,7 @@ START_TEST(measures_its_peak)
 {
     const char *opencl = opencl_selector(), *selectors[] = {opencl, "native"};
     char folder[512];
+    mcl__ops_register_native(); /* native's product is an operator's */
     snprintf(folder, sizeof folder, "%s/kernels", getenv("MONOCLE_SOURCE"));
     for (int i = 0; i < 2; i++) {
         mcl_device *device;
