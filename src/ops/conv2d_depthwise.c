@@ -57,7 +57,7 @@ static int most_parts(const mcl__capabilities *capabilities)
 static int rows_of(const mcl_depthwise_args *args, const columns *w, int taps, const mcl__capabilities *capabilities)
 {
     bool even = args->step_h == 1 && args->slope_h == 1 && args->classes_h == 1 && w->step == 1 && w->classes == 1;
-    return even && capabilities->type == MCL_DEVICE_CPU && taps <= ROWS_TAPS && args->TH > ROWS / 2 ? ROWS : 1;
+    return even && mcl__takes_long_kernels(capabilities) && taps <= ROWS_TAPS && args->TH > ROWS / 2 ? ROWS : 1;
 }
 
 static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, mcl_depthwise_args args, columns w)

@@ -12,8 +12,7 @@ enum {
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     ITEMS = 32,      /* work-items that share the tiles fairly where a device's threads take several at once */
-    LEAST_TILES = 32, /* fewer do not pay for transforming the weights */
-    LEAST_LOCAL = 1 << 16 /* bytes: a CPU with less has no cache in mind (Mesa's llvmpipe, which compiles these for minutes) */
+    LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
 
 /* TILE, vectors of a register tile, most channels of the source and of the target in a block. */
@@ -236,7 +235,7 @@ static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, uint64_t l
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    if (capabilities->type != MCL_DEVICE_CPU || capabilities->local_memory < LEAST_LOCAL) return 0;
+    if (!mcl__takes_long_kernels(capabilities)) return 0;
     if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return 0;
     if (a.groups != 1 || a.C < VW || a.K < VW) return 0;
     mcl__shape tiled = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];

@@ -26,3 +26,8 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
         .gemm = mcl__gemm_available(device, &why),
     };
 }
+
+bool mcl__takes_long_kernels(const mcl__capabilities *capabilities)
+{
+    return capabilities->type == MCL_DEVICE_CPU && capabilities->local_memory >= 1 << 16;
+}
