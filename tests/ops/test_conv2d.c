@@ -27,7 +27,7 @@ static const struct {
     int rows, C, K;
 } dense_rows[] = {{1, 1, 1}, {13, 10, 4}, {14, 33, 64}, {29, 17, 10}, {7, 130, 65}, {40, 3, 50}};
 
-static const char *const variants[] = {"library", "native_depthwise", "native_gemm", "depthwise", "tile", "reference"};
+static const char *const variants[] = {"native_depthwise", "native_gemm", "depthwise", "tile", "reference"};
 
 static const mcl_epilogue_code codes[] = {
     {.code = MCL_EP_BIAS},
