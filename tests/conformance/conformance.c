@@ -1,7 +1,8 @@
 /* Every variant of every operator against the oracle, on every device there is: the test that a new kernel must pass.
- *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--bare] [--list]
- *               [--verbose]
+ *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--every N] [--bare]
+ *               [--list] [--verbose]
  * --small: only what an interpreter gets through, and no CLBlast; --largest: only problems whose inputs are no larger.
+ * --every: a variant's first problem and each N-th behind it, for a driver that compiles for half a minute.
  * --bare: without guard bytes, for an interpreter that sees what leaves a buffer.
  * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel,
  * and where everything was skipped. Exit status 77: the device that was asked for is not there. */
@@ -24,6 +25,7 @@ enum { MISSING = 77, SMALL = 3000, TERMS = 20000000, ALL = 50000 };
 typedef struct settings {
     const char *device, *op, *variant;
     int64_t largest; /* 0: any */
+    int every;
     bool small, bare, list, verbose;
 } settings;
 
@@ -153,12 +155,13 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
                         conformance_cases cases, totals *all)
 {
     const mcl__op *op = mcl__op_get(kind);
-    int ran = 0;
+    int ran = 0, fit = 0;
     double worst = 0;
     bool fails = false;
     for (int i = 0; i < cases.count && !fails; i++) {
         const mcl__problem *problem = &cases.at[i].problem;
         if (!chosen(b, s, variant, problem, i) || !applies(variant, problem, &b->capabilities)) continue;
+        if (fit++ % s->every) continue;
         test_run run = {.variant = variant->name, .pretend = &b->capabilities, .twice = true, .bare = s->bare,
                         .saw_kernel = conformance_kernels_saw, .context = b->kernels};
         int failures = all->failures;
@@ -326,7 +329,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
 static int usage(void)
 {
     fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small]\n"
-                    "                   [--largest ELEMENTS] [--bare] [--list] [--verbose]\n");
+                    "                   [--largest ELEMENTS] [--every N] [--bare] [--list] [--verbose]\n");
     return 2;
 }
 
@@ -342,7 +345,7 @@ static void list_variants(void)
 
 int main(int count, char **arguments)
 {
-    settings s = {0};
+    settings s = {.every = 1};
     for (int i = 1; i < count; i++) {
         const char *a = arguments[i], *next = i + 1 < count ? arguments[i + 1] : NULL;
         if (!strcmp(a, "--small")) s.small = true, s.largest = SMALL;
@@ -352,11 +355,13 @@ int main(int count, char **arguments)
         else if (!next) return usage();
         else if (!strcmp(a, "--device")) s.device = arguments[++i];
         else if (!strcmp(a, "--largest")) s.largest = strtoll(arguments[++i], NULL, 10);
+        else if (!strcmp(a, "--every")) s.every = atoi(arguments[++i]);
         else if (!strcmp(a, "--op")) s.op = arguments[++i];
         else if (!strcmp(a, "--variant")) s.variant = arguments[++i];
         else return usage();
     }
     if (s.list) return list_variants(), 0;
+    if (s.every < 1) return usage();
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* lines are out before anything crashes */
     mcl__ops_register_native();
@@ -369,7 +374,7 @@ int main(int count, char **arguments)
         ran |= done;
         opencl |= done && !passes[i].selector;
     }
-    if (opencl && !s.op && !s.variant) check_kernels(&kernels, &all);
+    if (opencl && !s.op && !s.variant && s.every == 1) check_kernels(&kernels, &all);
     free(kernels.at);
     if (!ran) return printf("SKIP  nothing could run\n"), s.device ? MISSING : EXIT_FAILURE;
     if (all.problems == 0) fail(&all, "no problem ran");
