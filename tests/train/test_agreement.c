@@ -74,17 +74,29 @@ static void report_memory(const char *network, const char *device, const mcl_tra
     ck_assert_uint_lt(s.planned_bytes, s.sum_bytes);
 }
 
-/* OpenCL with the convolutions as plain sums: Winograd's rounding, several times larger, puts an activation of a deep network on
- * the other side of its kink in nearly every draw. Its own errors are the conformance test's matter, and smooth_first_step's. */
-static mcl_device *plain_device(int which)
+/* OpenCL with sums like native's. Other orders of rounding put an activation of a deep network on the other side of its kink in
+ * nearly every draw: Winograd's in resnet18, statistics by tiles in mobilenet_v2, whose depthwise layers are left to the reference.
+ * Their own errors are the conformance test's matter, and smooth_first_step's. */
+static mcl_device *open_like_native(int which, const char *variant, mcl_device **opencl)
 {
-    static mcl_device *opencl;
     mcl_error error = {0};
     const char *selector = opencl_selector();
     if (which == NATIVE || !selector) return test_device(which);
-    mcl_device_options options = {.variant = "tile"};
-    if (!opencl) EXPECT(mcl_device_open(selector, &options, &opencl, &error), error);
-    return opencl;
+    mcl_device_options options = {.variant = variant};
+    if (!*opencl) EXPECT(mcl_device_open(selector, &options, opencl, &error), error);
+    return *opencl;
+}
+
+static mcl_device *tile_device(int which)
+{
+    static mcl_device *opencl;
+    return open_like_native(which, "tile", &opencl);
+}
+
+static mcl_device *reference_device(int which)
+{
+    static mcl_device *opencl;
+    return open_like_native(which, "reference", &opencl);
 }
 
 /* The first step from one seed: weights to the bit, the loss, and how far the worst gradient is off. */
@@ -117,15 +129,17 @@ static double compare_first_step(const char *name, const mcl_network *network, m
 }
 
 /* An activation whose input is zero to within rounding may be on either side of its kink: one of a million, it turns gradients
- * by a part in a thousand and more. So there are a few draws, of which one must be free of that. */
+ * by a part in a thousand and more. So there are many draws, of which one must be free of that: of mobilenet_v2, with the most of
+ * them, two in ten are, even by the references. */
 START_TEST(first_step)
 {
-    enum { DRAWS = 5 };
+    enum { DRAWS = 30 };
     mcl_network *network = network_named(networks[_i]);
     mcl_dataset *data = data_for(network);
+    bool deep = strcmp(networks[_i], "mobilenet_v2") == 0;
     double gradient = INFINITY;
     for (uint64_t seed = 1; seed <= DRAWS && !(gradient <= 1e-3); seed++)
-        gradient = compare_first_step(networks[_i], network, data, seed, plain_device);
+        gradient = compare_first_step(networks[_i], network, data, seed, deep ? reference_device : tile_device);
     ck_assert_msg(gradient <= 1e-3, "%s: a gradient is off by %g", networks[_i], gradient);
     mcl_dataset_close(data);
     mcl_network_destroy(network);
@@ -304,7 +318,15 @@ START_TEST(lenet_losses)
 }
 END_TEST
 
-/* The variants that devices choose by themselves, on a deep network of 3x3 convolutions without kinks. */
+static mcl_tensor smooth_layer(mcl_network *network, mcl_tensor x, mcl_conv2d_options options)
+{
+    options.no_bias = true;
+    options.padding = options.kernel / 2;
+    x = mcl_batch_norm(network, mcl_conv2d(network, x, &options), NULL);
+    return mcl_activation(network, x, &(mcl_activation_options){.kind = MCL_TANH});
+}
+
+/* The variants that devices choose by themselves, on a deep network without kinks: 3x3 convolutions, and 1x1 around depthwise. */
 START_TEST(smooth_first_step)
 {
     enum { BLOCKS = 8 };
@@ -312,10 +334,12 @@ START_TEST(smooth_first_step)
     mcl_network *network = mcl_network_create("smooth");
     mcl_tensor x = mcl_input(network, 32, 32, 3);
     for (int i = 0; i < BLOCKS; i++) {
-        if (i == 3 || i == 6) x = mcl_avg_pool(network, x, &(mcl_pool_options){.kernel = 2});
-        x = mcl_conv2d(network, x, &(mcl_conv2d_options){.filters = 32 + 16 * i, .kernel = 3, .padding = 1, .no_bias = true});
-        x = mcl_batch_norm(network, x, NULL);
-        x = mcl_activation(network, x, &(mcl_activation_options){.kind = MCL_TANH});
+        int filters = 32 + 16 * i, wide = 3 * filters;
+        if (i == 3) x = mcl_avg_pool(network, x, &(mcl_pool_options){.kernel = 2});
+        x = smooth_layer(network, x, (mcl_conv2d_options){.filters = filters, .kernel = 3});
+        x = smooth_layer(network, x, (mcl_conv2d_options){.filters = wide, .kernel = 1});
+        x = smooth_layer(network, x, (mcl_conv2d_options){.filters = wide, .kernel = 3, .groups = wide, .stride = i % 4 == 2 ? 2 : 1});
+        x = smooth_layer(network, x, (mcl_conv2d_options){.filters = filters, .kernel = 1});
     }
     x = mcl_dense(network, mcl_flatten(network, mcl_global_avg_pool(network, x, NULL), NULL), &(mcl_dense_options){.units = 10});
     EXPECT(mcl_network_finish(network, x, &error), error);
