@@ -24,6 +24,9 @@ struct mcl__backend {
     void (*buffer_destroy)(mcl_buffer *buffer);
     mcl_status (*write)(mcl_device *device, mcl__view target, const void *source, bool wait);
     mcl_status (*read)(mcl_device *device, mcl__view source, void *target, bool wait);
+    /* In place, for a CPU device; NULL where it cannot be. */
+    void *(*map)(mcl_device *device, mcl__view view);
+    mcl_status (*unmap)(mcl_device *device, mcl__view view, void *host);
     mcl_status (*finish)(mcl_device *device);
 
     void (*kernels_hash)(mcl_device *device, char hex[33]); /* NULL: as the library's version */

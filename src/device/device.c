@@ -154,6 +154,22 @@ mcl_status mcl__read_async(mcl_device *device, mcl__view source, void *target)
     return read_view(device, source, target, false);
 }
 
+mcl_status mcl__map(mcl_device *device, mcl__view view, void **host)
+{
+    *host = NULL;
+    MCL_ALIVE(device);
+    MCL_TRY(check_view(device, "map", view));
+    device->counters.waits++;
+    *host = device->backend->map(device, view);
+    return MCL_OK;
+}
+
+mcl_status mcl__unmap(mcl_device *device, mcl__view view, void *host)
+{
+    MCL_ALIVE(device);
+    return host ? keep(device, device->backend->unmap(device, view, host), "unmap") : MCL_OK;
+}
+
 /* Also after a failure: transfers that were enqueued before it still read their callers' memory. */
 mcl_status mcl_device_finish(mcl_device *device)
 {

@@ -75,6 +75,10 @@ bool mcl__gemm_available(mcl_device *device, const char **why);
 /* Enqueued transfers: the host memory must stay as it is until a fence recorded after them has passed. */
 mcl_status mcl__write_async(mcl_device *device, mcl__view target, const void *source);
 mcl_status mcl__read_async(mcl_device *device, mcl__view source, void *target);
+/* Bytes of a buffer in place, to be read and written by the host until they are unmapped; no command may touch them meanwhile.
+ * Waits for what was enqueued before. *host is NULL where device memory is not the host's own, or the driver would not. */
+mcl_status mcl__map(mcl_device *device, mcl__view view, void **host);
+mcl_status mcl__unmap(mcl_device *device, mcl__view view, void *host); /* host NULL does nothing */
 mcl_status mcl__fence_create(mcl_device *device, mcl__fence **fence);
 mcl_status mcl__fence_record(mcl_device *device, mcl__fence *fence); /* a fence may be recorded again and again */
 mcl_status mcl__fence_wait(mcl_device *device, mcl__fence *fence);   /* waits; never recorded: returns at once */

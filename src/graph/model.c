@@ -213,6 +213,26 @@ mcl_status mcl__model_write(mcl__model *model, const mcl__slab *slab, const mcl_
     return MCL_OK;
 }
 
+static mcl__view all_values(const mcl__model *model)
+{
+    return (mcl__view){model->value.buffer, 0, (uint64_t)model->value.elements * sizeof(float)};
+}
+
+mcl_status mcl__model_map(mcl__model *model, float **values)
+{
+    void *host = NULL;
+    if (model->value.buffer) MCL_TRY(mcl__map(model->device, all_values(model), &host));
+    *values = host;
+    return MCL_OK;
+}
+
+mcl_status mcl__model_unmap(mcl__model *model, float *values)
+{
+    if (!values) return MCL_OK;
+    model->generation++;
+    return mcl__unmap(model->device, all_values(model), values);
+}
+
 mcl_status mcl__model_record(mcl__model *model, mcl_state *state)
 {
     return mcl_buffer_read(model->record, 0, sizeof *state, state);

@@ -56,6 +56,10 @@ mcl__view mcl__slab_view(const mcl__model *model, const mcl__slab *slab, const m
 /* Host copies of one tensor of a slab, in logical order; they wait. Writing values raises the generation. */
 mcl_status mcl__model_read(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, float *target);
 mcl_status mcl__model_write(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, const float *source);
+/* All values of the parameters in place, to be written by the host until they are unmapped (which raises the generation); *values
+ * is NULL where the device keeps them elsewhere. Slots lie at their offsets. No plan may run meanwhile. */
+mcl_status mcl__model_map(mcl__model *model, float **values);
+mcl_status mcl__model_unmap(mcl__model *model, float *values); /* NULL does nothing */
 /* The run's record: waits. Reset clears first_bad and the history. */
 mcl_status mcl__model_record(mcl__model *model, mcl_state *state);
 mcl_status mcl__model_record_reset(mcl__model *model);

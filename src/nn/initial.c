@@ -1,5 +1,5 @@
-/* The first values of what a network's layers keep on a device; see network.h. The thread that draws them touches host memory
- * and nothing of the device. */
+/* The first values of what a network's layers keep on a device; see network.h. The thread that draws them calls nothing of the
+ * device. Parameters are drawn in place where the device allows it: a large network's are no second time in memory then. */
 #include "base/random.h"
 #include "nn/layer.h"
 #include <math.h>
@@ -25,7 +25,8 @@ struct mcl__initial {
     uint64_t seed;
     drawn *tensor;
     int tensors, threads;
-    float *values, *pieces; /* of all tensors; COLUMNS columns for each thread */
+    float *mapped;          /* all parameters in place, or NULL */
+    float *values, *pieces; /* of tensors that are not in place; COLUMNS columns for each thread */
     pthread_t thread;
     bool running;
 };
@@ -88,13 +89,19 @@ static mcl_status add_layer(mcl__initial *initial, const mcl__layer_tensors *ten
     return MCL_OK;
 }
 
-/* Memory for all values, and for the largest tensor's pieces. */
+static bool in_place(const mcl__initial *initial, const drawn *t)
+{
+    return initial->mapped && t->slab == &initial->model->value;
+}
+
+/* Memory for values that are not in place, and for the largest tensor's pieces. */
 static mcl_status make_room(mcl__initial *initial, mcl_error *error)
 {
     size_t all = 0, most = 0;
     for (int i = 0; i < initial->tensors; i++) {
-        size_t rows = (size_t)rows_of(initial->tensor[i].slot);
-        all += (size_t)mcl__shape_elements(initial->tensor[i].slot->shape);
+        const drawn *t = &initial->tensor[i];
+        size_t rows = (size_t)rows_of(t->slot);
+        if (!in_place(initial, t)) all += (size_t)mcl__shape_elements(t->slot->shape);
         if (rows > most) most = rows;
     }
     initial->values = malloc((all + 1) * sizeof *initial->values);
@@ -102,10 +109,21 @@ static mcl_status make_room(mcl__initial *initial, mcl_error *error)
     if (!initial->values || !initial->pieces) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the initial values");
     float *next = initial->values;
     for (int i = 0; i < initial->tensors; i++) {
-        initial->tensor[i].values = next;
-        next += mcl__shape_elements(initial->tensor[i].slot->shape);
+        drawn *t = &initial->tensor[i];
+        if (in_place(initial, t)) {
+            t->values = initial->mapped + t->slot->offset;
+        } else {
+            t->values = next;
+            next += mcl__shape_elements(t->slot->shape);
+        }
     }
     return MCL_OK;
+}
+
+static mcl_status keep_device_error(const mcl__initial *initial, mcl_status status, const char *what, mcl_error *error)
+{
+    if (status == MCL_OK) return MCL_OK;
+    return mcl__fail(error, status, "cannot initialise %s: %s", what, mcl_device_error(initial->model->device)->text);
 }
 
 static void destroy(mcl__initial *initial)
@@ -132,8 +150,10 @@ mcl_status mcl__initial_begin(const mcl_network *network, mcl__model *model, uin
         mcl__layer_get_tensors(network, &network->layer[i], &tensors);
         status = add_layer(made, &tensors, error);
     }
+    if (status == MCL_OK) status = keep_device_error(made, mcl__model_map(model, &made->mapped), "the parameters", error);
     if (status == MCL_OK) status = make_room(made, error);
     if (status != MCL_OK) {
+        mcl__model_unmap(model, made->mapped);
         destroy(made);
         return status;
     }
@@ -146,13 +166,12 @@ mcl_status mcl__initial_begin(const mcl_network *network, mcl__model *model, uin
 mcl_status mcl__initial_end(mcl__initial *initial, mcl_error *error)
 {
     if (!initial) return MCL_OK;
-    mcl_status status = MCL_OK;
     if (initial->running) pthread_join(initial->thread, NULL);
+    mcl_status status = keep_device_error(initial, mcl__model_unmap(initial->model, initial->mapped), "the parameters", error);
     for (int i = 0; i < initial->tensors && status == MCL_OK; i++) {
         const drawn *t = &initial->tensor[i];
-        status = mcl__model_write(initial->model, t->slab, t->slot, t->values);
-        if (status != MCL_OK)
-            mcl__fail(error, status, "cannot initialise %s: %s", t->slot->name, mcl_device_error(initial->model->device)->text);
+        if (in_place(initial, t)) continue;
+        status = keep_device_error(initial, mcl__model_write(initial->model, t->slab, t->slot, t->values), t->slot->name, error);
     }
     destroy(initial);
     return status;

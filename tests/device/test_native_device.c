@@ -132,6 +132,24 @@ START_TEST(copies_and_fills)
 }
 END_TEST
 
+START_TEST(maps_in_place)
+{
+    mcl_device *device = open_native(NULL);
+    mcl_buffer *buffer;
+    uint32_t word = 0;
+    void *host;
+    OK(mcl_buffer_create(device, 256, &buffer));
+    mcl__view view = {buffer, 64, sizeof word};
+    OK(mcl__map(device, view, &host));
+    *(uint32_t *)host = 0xabcdu;
+    OK(mcl__unmap(device, view, host));
+    OK(mcl_buffer_read(buffer, 64, sizeof word, &word));
+    ck_assert_uint_eq(word, 0xabcdu);
+    mcl_buffer_destroy(buffer);
+    mcl_device_close(device);
+}
+END_TEST
+
 START_TEST(has_no_library)
 {
     mcl_device *device = open_native(NULL);
@@ -151,6 +169,7 @@ int main(void)
     tcase_add_test(tcase, names_an_unknown_kernel);
     tcase_add_test(tcase, refuses_more_memory_than_there_is);
     tcase_add_test(tcase, copies_and_fills);
+    tcase_add_test(tcase, maps_in_place);
     tcase_add_test(tcase, has_no_library);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);

@@ -116,6 +116,36 @@ START_TEST(buffers_hold_bytes)
 }
 END_TEST
 
+/* On a CPU the host writes where kernels read; elsewhere it is told to copy. What lies beside stays. */
+START_TEST(maps_in_place_on_a_cpu)
+{
+    mcl_device *device = open_opencl(NULL);
+    uint32_t align = mcl_device_get_info(device)->alignment, words[2] = {1, 2};
+    mcl_buffer *buffer;
+    void *host;
+    CK_OK(device, mcl_buffer_create(device, 2 * align, &buffer));
+    CK_OK(device, mcl_buffer_write(buffer, align, sizeof words, words));
+    mcl__view view = {buffer, align, sizeof words};
+    CK_OK(device, mcl__map(device, view, &host));
+    ck_assert((host != NULL) == (mcl_device_get_info(device)->type == MCL_DEVICE_CPU));
+    if (host) {
+        ck_assert_uint_eq(((uint32_t *)host)[1], 2);
+        *(uint32_t *)host = 0xabcdu;
+    }
+    CK_OK(device, mcl__unmap(device, view, host));
+    CK_OK(device, mcl_buffer_read(buffer, align, sizeof words, words));
+    ck_assert_uint_eq(words[0], host ? 0xabcdu : 1);
+    ck_assert_uint_eq(words[1], 2);
+    device->info.type = MCL_DEVICE_GPU;
+    CK_OK(device, mcl__map(device, view, &host));
+    ck_assert_ptr_null(host);
+    CK_OK(device, mcl__unmap(device, view, host));
+    ck_assert_int_eq(mcl__map(device, (mcl__view){buffer, align, 2 * align}, &host), MCL_ERROR_INVALID);
+    mcl_buffer_destroy(buffer);
+    mcl_device_close(device);
+}
+END_TEST
+
 START_TEST(first_failure_is_kept)
 {
     mcl_device *device = open_opencl(NULL);
@@ -426,6 +456,7 @@ int main(void)
     tcase_add_test(tests, refuses_what_is_not_there);
     tcase_add_test(tests, gpu_fails_where_there_is_none);
     tcase_add_test(tests, buffers_hold_bytes);
+    tcase_add_test(tests, maps_in_place_on_a_cpu);
     tcase_add_test(tests, first_failure_is_kept);
     tcase_add_test(tests, out_of_memory_says_how_much);
     tcase_add_test(tests, launches_take_all_kinds_of_arguments);

@@ -117,6 +117,20 @@ static mcl_status native_read(mcl_device *device, mcl__view source, void *target
     return MCL_OK;
 }
 
+static void *native_map(mcl_device *device, mcl__view view)
+{
+    (void)device;
+    return view_pointer(view);
+}
+
+static mcl_status native_unmap(mcl_device *device, mcl__view view, void *host)
+{
+    (void)device;
+    (void)view;
+    (void)host;
+    return MCL_OK;
+}
+
 static mcl_status native_finish(mcl_device *device)
 {
     (void)device;
@@ -329,6 +343,8 @@ const mcl__backend mcl__native_backend = {
     .buffer_destroy = native_buffer_destroy,
     .write = native_write,
     .read = native_read,
+    .map = native_map,
+    .unmap = native_unmap,
     .finish = native_finish,
     .kernel_get = native_kernel_get,
     .launch_kernel = native_launch_kernel,

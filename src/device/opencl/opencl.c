@@ -172,6 +172,24 @@ static mcl_status read_view(mcl_device *base, mcl__view source, void *target, bo
     return MCL_OK;
 }
 
+/* Drivers of other devices would copy, and keep host memory as large as the buffer for it. */
+static void *map_view(mcl_device *base, mcl__view view)
+{
+    cl_event event = NULL;
+    cl_int code;
+    if (base->info.type != MCL_DEVICE_CPU) return NULL;
+    void *host = clEnqueueMapBuffer(mcl__cl(base)->queue, mcl__cl_memory(view), CL_FALSE, CL_MAP_READ | CL_MAP_WRITE,
+                                    (size_t)view.offset, (size_t)view.bytes, 0, NULL, &event, &code);
+    if (code != CL_SUCCESS) return NULL;
+    return wait_transfer(base, "map", event) == MCL_OK ? host : NULL;
+}
+
+static mcl_status unmap_view(mcl_device *base, mcl__view view, void *host)
+{
+    cl_int code = clEnqueueUnmapMemObject(mcl__cl(base)->queue, mcl__cl_memory(view), host, 0, NULL, NULL);
+    return code == CL_SUCCESS ? MCL_OK : mcl__cl_fail(base, "unmap", "clEnqueueUnmapMemObject", code);
+}
+
 static mcl_status mark(mcl_device *base, cl_event *event)
 {
     cl_int code = clEnqueueMarkerWithWaitList(mcl__cl(base)->queue, 0, NULL, event);
@@ -231,6 +249,8 @@ const mcl__backend mcl__opencl_backend = {
     .buffer_destroy = buffer_destroy,
     .write = write_view,
     .read = read_view,
+    .map = map_view,
+    .unmap = unmap_view,
     .finish = finish,
     .kernels_hash = mcl__cl_kernels_hash,
     .kernel_get = mcl__cl_kernel_get,
