@@ -122,7 +122,8 @@ kernel void batch_norm_track(global const float *mean, global const float *varia
     pending_variance[c] = (1.0f - args.momentum) * old_variance + args.momentum * (variance[c] * args.unbias);
 }
 
-/* dbeta = sum of dy, dgamma = sum of dy * (x - mean) / sqrt(variance + eps), where dy counts. The reference: WIDTH is 1. */
+/* dbeta = sum of dy, dgamma = sum of dy * (x - mean) / sqrt(variance + eps), where dy counts. The reference: one channel an item,
+ * whatever WIDTH is. */
 kernel void batch_norm_bwd_reduce(global const float *restrict x, global const float *restrict dy,
                                   global const float *restrict mean, global const float *restrict variance,
                                   global const float *restrict scale, global const float *restrict shift,

@@ -8,7 +8,8 @@
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
  * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
- * memory at constant distances. While it multiplies a block it asks memory for the rows of the next. With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
+ * memory at constant distances. While it multiplies a block it asks memory for the rows of the next. With STATS an item leaves the
+ * statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
 #include "stats.h"

@@ -35,7 +35,7 @@ typedef struct mcl_device_info {
 typedef enum mcl_tuning { MCL_TUNING_AUTO, MCL_TUNING_SHIPPED, MCL_TUNING_OFF } mcl_tuning;
 
 typedef struct mcl_device_options {
-    int threads;            /* for CPU devices, BLAS and decoders together; 0: all that the process may use */
+    int threads;            /* for CPU devices and decoders together; 0: all that the process may use */
     const char *gemm;       /* "auto", "clblast", "own"; NULL: auto */
     const char *variant;    /* force kernel variants by name, "reference" for instance; NULL: choose */
     mcl_tuning tuning;
@@ -59,7 +59,8 @@ typedef struct mcl_kernel_time { const char *kernel; uint64_t launches; double s
 MCL_API mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
 
 /* Opens a device. selector: "auto", "native", "gpu", "cpu", "P:D", or part of a device's or platform's name, any case;
- * NULL: $MONOCLE_DEVICE, else "auto". auto takes the best GPU, else a CPU through OpenCL, else native.
+ * NULL: $MONOCLE_DEVICE, else "auto". auto takes the best GPU, else a CPU through OpenCL, else native, which computes in the
+ * caller's thread too, with half a MiB of its stack (OMP_STACKSIZE sets the others').
  * Returns MCL_ERROR_NOT_FOUND when nothing fits (the text lists what there is). Close it with mcl_device_close(). */
 MCL_API mcl_status mcl_device_open(const char *selector, const mcl_device_options *options, mcl_device **device, mcl_error *error);
 MCL_API void mcl_device_close(mcl_device *device); /* NULL does nothing; everything made from it must be gone */

@@ -188,14 +188,8 @@ static int run_bench(int argc, char **argv)
     int count = 0;
     mcl_error error = {0};
     while (names[count]) count++;
-    for (int i = 1; i < argc; i++) {
-        int known = 0;
-        while (known < count && strcmp(names[known], argv[i])) known++;
-        if (known < count) continue;
-        const char *near = mcl__nearest(argv[i], names, count);
-        return mcl__usage_error(self, "there is no network \"%s\"; %s%s%s", argv[i], near ? "did you mean \"" : "",
-                                near ? near : "`monocle networks` lists them", near ? "\"?" : "");
-    }
+    for (int i = 1; i < argc; i++)
+        if (!mcl__is_network(argv[i])) return mcl__no_network(self, argv[i]);
     mcl_status status = MCL_OK;
     for (int i = 0; i < (argc > 1 ? argc - 1 : count) && status == MCL_OK; i++)
         status = bench(argc > 1 ? argv[i + 1] : names[i], &common, &error);

@@ -57,7 +57,8 @@ mcl_status mcl__run_config(const char *run, const char *const *sets, int count, 
 /* An operand that says which network: a name, or a configuration, a run's folder or a folder of data. */
 bool mcl__is_network(const char *name);
 bool mcl__is_subject(const char *operand);
-/* The usage error for one that is nothing of these, with the nearest name. */
+/* The usage errors for what is no network's name, and for what is nothing of these, with the nearest name. */
+int mcl__no_network(const mcl__subcommand *command, const char *name);
 int mcl__no_subject(const mcl__subcommand *command, const char *operand);
 /* The configuration of one that is no name, and its network for the shapes of the data, none of which is decoded. After success
  * the caller frees both. */

@@ -57,12 +57,24 @@ bool mcl__is_subject(const char *operand)
     return mcl__is_network(operand) || mcl__file_exists(operand) || mcl__folder_exists(operand);
 }
 
-int mcl__no_subject(const mcl__subcommand *command, const char *operand)
+static const char *nearest_network(const char *name)
 {
     const char *const *names = mcl_network_names();
     int count = 0;
     while (names[count]) count++;
-    const char *near = mcl__nearest(operand, names, count);
+    return mcl__nearest(name, names, count);
+}
+
+int mcl__no_network(const mcl__subcommand *command, const char *name)
+{
+    const char *near = nearest_network(name);
+    return mcl__usage_error(command, "there is no network \"%s\"; %s%s%s", name, near ? "did you mean \"" : "",
+                            near ? near : "`monocle networks` lists them", near ? "\"?" : "");
+}
+
+int mcl__no_subject(const mcl__subcommand *command, const char *operand)
+{
+    const char *near = nearest_network(operand);
     return mcl__usage_error(command, "\"%s\" is no file, no folder, and no network; %s%s%s", operand, near ? "did you mean \"" : "",
                             near ? near : "`monocle networks` lists those", near ? "\"?" : "");
 }

@@ -74,7 +74,7 @@ static int run_summary(int argc, char **argv)
 {
     const mcl__subcommand *self = &mcl__subcommand_summary;
     mcl__options(self, &argc, argv);
-    if (argc != 2) return mcl__usage_error(self, "one network, configuration or run, please");
+    if (argc != 2) return mcl__usage_error(self, "one network, configuration, folder or run, please");
     int size = mcl__number(self, "batch", batch, 1, 1000000);
     mcl_network *network = NULL;
     mcl_error error = {0};

@@ -227,15 +227,8 @@ done:
 /* --network is checked before a device is opened and pictures are decoded. */
 static int check_network(void)
 {
-    const char *const *names = mcl_network_names();
-    int count = 0;
     if (!given.network || strpbrk(given.network, "{[:\n")) return EXIT_SUCCESS; /* YAML */
-    for (; names[count]; count++)
-        if (strcmp(names[count], given.network) == 0) return EXIT_SUCCESS;
-    const char *near = mcl__nearest(given.network, names, count);
-    return mcl__usage_error(&mcl__subcommand_train, "there is no network \"%s\"; %s%s%s", given.network,
-                            near ? "did you mean \"" : "", near ? near : "`monocle networks` lists them",
-                            near ? "\"?" : "");
+    return mcl__is_network(given.network) ? EXIT_SUCCESS : mcl__no_network(&mcl__subcommand_train, given.network);
 }
 
 static int run_train(int argc, char **argv)

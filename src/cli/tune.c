@@ -430,8 +430,9 @@ static int run_tune(int argc, char **argv)
     int batch = mcl__number(self, "batch", given.batch, 0, 1000000);
     mcl__number(self, "budget", given.budget, 1, 1000000);
     mcl__number(self, "deadline", given.deadline, 1, 86400);
-    if (argc > 2) return mcl__usage_error(self, "one network, configuration or run, please");
-    if (argc < 2 && !given.import && !given.export) return mcl__usage_error(self, "a network, a configuration or a run, please");
+    if (argc > 2) return mcl__usage_error(self, "one network, configuration, folder or run, please");
+    if (argc < 2 && !given.import && !given.export)
+        return mcl__usage_error(self, "a network, a configuration, a folder or a run, please");
     if (argc == 2 && !mcl__is_subject(argv[1])) return mcl__no_subject(self, argv[1]);
     mcl_status status = argc == 2 ? read_subject(argv[1], batch, &s, &error) : MCL_OK;
     if (status == MCL_OK) status = work(&s, &error);

@@ -19,6 +19,7 @@ struct mcl_device {
     mcl_error error;
     char reason[256];
     int threads;                /* resolved budget */
+    bool keeps_loops;           /* a quirk of its compiler: kernels that count on unrolled loops are slow, or wrong */
 };
 
 /* Bytes of a buffer. offset is a multiple of info.alignment where it starts a tensor. */

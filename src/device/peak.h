@@ -4,11 +4,12 @@
 #include "device/device.h"
 
 typedef struct mcl__peak {
-    double flops;     /* multiply-adds that stay in registers, an operation each; natively the library's product */
+    double flops;     /* multiply-adds that stay in registers, an operation each; natively what native's products can reach */
     double bandwidth; /* bytes a second, read and written, of a copy too large for caches */
 } mcl__peak;
 
-/* Takes a second or so, and as much memory as the copy needs. Waits. */
+/* Takes a second or so, and as much memory as the copy needs. Waits. Natively after mcl__ops_register_native(), whose products it
+ * runs. */
 mcl_status mcl__peak_measure(mcl_device *device, mcl__peak *peak);
 
 double mcl__seconds(void); /* monotonic */

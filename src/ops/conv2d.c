@@ -7,8 +7,33 @@
 #include "ops/native/native.h"
 #include "ops/product.h"
 
+static mcl_conv2d_args dense_as_conv2d(const mcl__problem *problem)
+{
+    mcl_dense_args d = mcl__dense_args(problem);
+    return (mcl_conv2d_args){.N = d.rows,
+                             .H = 1,
+                             .W = 1,
+                             .C = d.C,
+                             .OH = 1,
+                             .OW = 1,
+                             .K = d.K,
+                             .KH = 1,
+                             .KW = 1,
+                             .stride_h = 1,
+                             .stride_w = 1,
+                             .dilation_h = 1,
+                             .dilation_w = 1,
+                             .groups = 1};
+}
+
+static bool is_dense(const mcl__problem *problem)
+{
+    return problem->op == MCL__OP_dense || problem->op == MCL__OP_dense_bwd_data || problem->op == MCL__OP_dense_bwd_weight;
+}
+
 mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem)
 {
+    if (is_dense(problem)) return dense_as_conv2d(problem);
     mcl__shape x = problem->in[0], y = problem->out[0];
     if (problem->op == MCL__OP_conv2d_bwd_data) x = problem->out[0], y = problem->in[0];
     if (problem->op == MCL__OP_conv2d_bwd_weight) y = problem->in[1];
@@ -203,11 +228,24 @@ static double flops(const mcl__problem *problem)
 
 /* --- variants of one launch that take the logical tensors: the reference, and the native device's */
 
-enum { FWD, BWD_DATA, BWD_WEIGHT };
-
-static int pass_of(const mcl__problem *problem)
+mcl__conv2d_pass mcl__conv2d_pass_of(const mcl__problem *problem)
 {
-    return (int)problem->op - (int)MCL__OP_conv2d;
+    switch (problem->op) {
+    case MCL__OP_conv2d_bwd_data:
+    case MCL__OP_dense_bwd_data:
+        return MCL__BWD_DATA;
+    case MCL__OP_conv2d_bwd_weight:
+    case MCL__OP_dense_bwd_weight:
+        return MCL__BWD_WEIGHT;
+    default:
+        return MCL__FWD;
+    }
+}
+
+void mcl__conv2d_lower_pass(mcl__lowering *lowering, const mcl__problem *problem, const mcl__conv2d_lower passes[3])
+{
+    mcl_conv2d_args conv = mcl__conv2d_args(problem);
+    passes[mcl__conv2d_pass_of(problem)](lowering, problem, &conv);
 }
 
 static void lower_plain(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv, const char *name,
@@ -229,36 +267,24 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 {
     static const char *const names[] = {"conv2d_fwd", "conv2d_bwd_data", "conv2d_bwd_weight"};
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    lower_plain(lowering, problem, &conv, names[pass_of(problem)], 0);
+    lower_plain(lowering, problem, &conv, names[mcl__conv2d_pass_of(problem)], 0);
 }
 
-bool mcl__conv2d_native(const mcl__problem *problem, const mcl__capabilities *capabilities)
+bool mcl__conv2d_native_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)problem;
     return capabilities->type == MCL_DEVICE_NATIVE;
 }
 
-void mcl__conv2d_native_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv)
+void mcl__conv2d_lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_plain(lowering, problem, conv, "conv2d_gemm_fwd", 0);
-}
-
-void mcl__conv2d_native_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv)
-{
-    lower_plain(lowering, problem, conv, "conv2d_gemm_bwd_data", mcl__native_conv2d_gemm_bwd_data_workspace(conv));
-}
-
-void mcl__conv2d_native_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv)
-{
-    lower_plain(lowering, problem, conv, "conv2d_gemm_bwd_weight", mcl__native_conv2d_gemm_bwd_weight_workspace(conv));
-}
-
-static void lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_native_fwd, mcl__conv2d_native_bwd_data, mcl__conv2d_native_bwd_weight};
+    static const char *const names[] = {"conv2d_gemm_fwd", "conv2d_gemm_bwd_data", "conv2d_gemm_bwd_weight"};
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    passes[pass_of(problem)](lowering, problem, &conv);
+    mcl__conv2d_pass pass = mcl__conv2d_pass_of(problem);
+    uint64_t workspace = 0;
+    if (pass == MCL__BWD_DATA) workspace = mcl__native_conv2d_gemm_bwd_data_workspace(&conv);
+    if (pass == MCL__BWD_WEIGHT) workspace = mcl__native_conv2d_gemm_bwd_weight_workspace(&conv);
+    lower_plain(lowering, problem, &conv, names[pass], workspace);
 }
 
 static bool native_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
@@ -271,115 +297,42 @@ static void lower_native_depthwise(mcl__lowering *lowering, const mcl__problem *
 {
     static const char *const names[] = {"conv2d_depthwise_fwd", "conv2d_depthwise_bwd_data", "conv2d_depthwise_bwd_weight"};
     mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    lower_plain(lowering, problem, &conv, names[pass_of(problem)], 0);
+    lower_plain(lowering, problem, &conv, names[mcl__conv2d_pass_of(problem)], 0);
 }
 
-/* --- library: 1x1 convolutions are products of (N*H*W, C) and (C, K) */
+/* --- library: 1x1 convolutions are products of (N*H*W, C) and (C, K), dense layers of (rows, C) and (C, K) */
 
-static bool library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+bool mcl__conv2d_library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     return capabilities->gemm && a.KH == 1 && a.KW == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_h == 0 && a.pad_w == 0 &&
            a.groups == 1;
 }
 
-static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
+void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     int rows = a.N * a.OH * a.OW;
     const mcl__gemm gemm[] = {
-        [FWD] = {.M = rows, .N = a.K, .K = a.C, .lda = a.C, .ldb = a.K, .ldc = a.K, .alpha = 1},
-        [BWD_DATA] = {.transpose_b = true, .M = rows, .N = a.C, .K = a.K, .lda = a.K, .ldb = a.K, .ldc = a.C, .alpha = 1},
-        [BWD_WEIGHT] = {.transpose_a = true, .M = a.C, .N = a.K, .K = rows, .lda = a.C, .ldb = a.K, .ldc = a.K, .alpha = 1},
+        [MCL__FWD] = {.M = rows, .N = a.K, .K = a.C, .lda = a.C, .ldb = a.K, .ldc = a.K, .alpha = 1},
+        [MCL__BWD_DATA] = {.transpose_b = true, .M = rows, .N = a.C, .K = a.K, .lda = a.K, .ldb = a.K, .ldc = a.C, .alpha = 1},
+        [MCL__BWD_WEIGHT] = {.transpose_a = true, .M = a.C, .N = a.K, .K = rows, .lda = a.C, .ldb = a.K, .ldc = a.K, .alpha = 1},
     };
-    mcl__lower_gemm(lowering, &gemm[pass_of(problem)], mcl__in(0), mcl__in(1), mcl__out(0));
+    mcl__lower_gemm(lowering, &gemm[mcl__conv2d_pass_of(problem)], mcl__in(0), mcl__in(1), mcl__out(0));
     mcl__lower_epilogue(lowering, problem, 0);
-}
-
-/* --- tile, Winograd and depthwise: by pass */
-
-static int gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
-{
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    return mcl__conv2d_gemm_candidates(problem, &conv, capabilities, list);
-}
-
-static bool gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl__parameters list[MCL__MOST_CANDIDATES];
-    return gemm_candidates(problem, capabilities, list) > 0;
-}
-
-static void lower_gemm(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_gemm_fwd, mcl__conv2d_gemm_bwd_data, mcl__conv2d_gemm_bwd_weight};
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    passes[pass_of(problem)](lowering, problem, &conv);
-}
-
-static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    int pass = pass_of(problem);
-    if (pass == BWD_WEIGHT) return mcl__product_weight_fits(problem, &conv, capabilities);
-    return mcl__product_fits(&conv, pass == FWD ? conv.K : conv.C, capabilities);
-}
-
-static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__product_fwd, mcl__product_bwd_data, mcl__product_bwd_weight};
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    passes[pass_of(problem)](lowering, problem, &conv);
-}
-
-static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_tile_fwd, mcl__conv2d_tile_bwd_data, mcl__conv2d_tile_bwd_weight};
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    passes[pass_of(problem)](lowering, problem, &conv);
-}
-
-static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    return mcl__conv2d_tile_fits(&conv, capabilities);
-}
-
-static int tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
-{
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    return mcl__conv2d_tile_candidates(problem->op == MCL__OP_conv2d_bwd_data ? conv.C : conv.K, capabilities, list);
-}
-
-static void lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_winograd_fwd, mcl__conv2d_winograd_bwd_data, mcl__conv2d_winograd_bwd_weight};
-    mcl_conv2d_args conv = mcl__conv2d_args(problem);
-    passes[pass_of(problem)](lowering, problem, &conv);
-}
-
-static void lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *) = {
-        mcl__conv2d_depthwise_fwd, mcl__conv2d_depthwise_bwd_data, mcl__conv2d_depthwise_bwd_weight};
-    passes[pass_of(problem)](lowering, problem);
 }
 
 static const mcl__variant variants[] = {
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
-    {"native_gemm", mcl__conv2d_native, lower_native_gemm},
-    {"library", library_applicable, lower_library},
-    {"depthwise", mcl__conv2d_depthwise_applicable, lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
+    {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
+    {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library},
+    {"depthwise", mcl__conv2d_depthwise_applicable, mcl__conv2d_lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
-    {"winograd", mcl__conv2d_winograd_applicable, lower_winograd, mcl__conv2d_winograd_takes_prologue,
+    {"winograd", mcl__conv2d_winograd_applicable, mcl__conv2d_lower_winograd, mcl__conv2d_winograd_takes_prologue,
      .candidates = mcl__conv2d_winograd_candidates},
-    {"gemm", gemm_applicable, lower_gemm, .candidates = gemm_candidates},
-    {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
-    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
+    {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, .candidates = mcl__conv2d_gemm_candidates},
+    {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
+    {"tile", mcl__conv2d_tile_applicable, mcl__conv2d_lower_tile, .candidates = mcl__conv2d_tile_candidates},
     {"reference", NULL, lower_reference},
     {0},
 };

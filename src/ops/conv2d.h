@@ -4,20 +4,23 @@
 #include "conv2d_tile.h"
 #include "ops/op.h"
 
-/* conv2d.c: the native device's products. A dense layer is a 1x1 convolution of (rows, 1, 1, C). */
-bool mcl__conv2d_native(const mcl__problem *problem, const mcl__capabilities *capabilities);
-void mcl__conv2d_native_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_native_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_native_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+/* conv2d.c: what variants share. Those that say so serve dense layers too, for which mcl__conv2d_args() gives a 1x1 convolution of
+ * (rows, 1, 1, C). */
+typedef enum mcl__conv2d_pass { MCL__FWD, MCL__BWD_DATA, MCL__BWD_WEIGHT } mcl__conv2d_pass;
+mcl__conv2d_pass mcl__conv2d_pass_of(const mcl__problem *problem);
+typedef void (*mcl__conv2d_lower)(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+void mcl__conv2d_lower_pass(mcl__lowering *lowering, const mcl__problem *problem, const mcl__conv2d_lower passes[3]);
+
+/* conv2d.c: the native device's products, and a library's (dense layers and 1x1 convolutions). */
+bool mcl__conv2d_native_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+void mcl__conv2d_lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem);
+bool mcl__conv2d_library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *problem);
 
 /* conv2d_tile.c: register tiles, for dense layers too. */
-bool mcl__conv2d_tile_fits(const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
-/* Tiles for an output of so many channels (for the weight gradient, of dy's). A variant that lowers to the three below lists
- * these. */
-int mcl__conv2d_tile_candidates(int columns, const mcl__capabilities *capabilities, mcl__parameters *list);
-void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+bool mcl__conv2d_tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+int mcl__conv2d_tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
+void mcl__conv2d_lower_tile(mcl__lowering *lowering, const mcl__problem *problem);
 /* How the forward product gathers, from the operand that is returned: the input, or (few channels) a copy with a border, where
  * a kernel's row is one run. And how the data gradient gathers, from its input. */
 mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *conv, mcl_gather_args *gather);
@@ -27,27 +30,21 @@ mcl_weight_args mcl__conv2d_weight_args(const mcl_conv2d_args *conv);
 /* out[0] = the sum of `count` copies of itself, in order. */
 void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elements, int count);
 
-/* conv2d_gemm.c: tiles in local memory, for GPUs. As above, a dense layer is a 1x1 convolution. None: it does not apply. */
-int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl_conv2d_args *conv, const mcl__capabilities *capabilities,
-                                mcl__parameters *list);
-void mcl__conv2d_gemm_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_gemm_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_gemm_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+/* conv2d_gemm.c: tiles in local memory, on GPUs, for dense layers too. */
+bool mcl__conv2d_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
+void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem);
 
 /* conv2d_winograd.c: 3x3, stride 1. */
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
-void mcl__conv2d_winograd_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_winograd_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem);
 
 /* conv2d_depthwise.c: one filter a channel. */
 bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__conv2d_depthwise_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__conv2d_depthwise_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
-void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *problem);
-void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem *problem);
-void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem);
+void mcl__conv2d_lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem);
 
 #endif

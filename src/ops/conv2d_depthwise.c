@@ -1,5 +1,5 @@
 /* Lowers depthwise convolutions (one filter a channel) to kernels/conv2d_depthwise*.cl. There are no products to tile: memory
- * bounds them, so a work-item walks a line of the picture through all channels. */
+ * bounds them, so a work-item walks lines of the picture through all channels: one, or on CPUs a strip of them. */
 #include "conv2d_tile.h"
 #include "ops/batch_norm.h"
 #include "ops/conv2d.h"
@@ -39,7 +39,8 @@ bool mcl__conv2d_depthwise_takes_stats(const mcl__problem *problem, const mcl__c
     return problem->op == MCL__OP_conv2d && mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
 }
 
-/* It is computed again for every row of taps, beside as many products: less than a map's memory costs. */
+/* It is computed once for each source row of a strip, or again for every row of taps beside as many products: less than a map's
+ * memory costs. */
 bool mcl__conv2d_depthwise_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)problem, (void)capabilities;
@@ -89,63 +90,60 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, m
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
-void mcl__conv2d_depthwise_fwd(mcl__lowering *lowering, const mcl__problem *problem)
+static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_conv2d_args a = mcl__conv2d_args(problem);
     mcl_depthwise_args args = {
-        .N = a.N,
-        .SH = a.H,
-        .SW = a.W,
-        .TH = a.OH,
-        .TW = a.OW,
-        .C = a.C,
-        .step_h = a.stride_h,
-        .base_h = -a.pad_h,
-        .slope_h = a.dilation_h,
+        .N = a->N,
+        .SH = a->H,
+        .SW = a->W,
+        .TH = a->OH,
+        .TW = a->OW,
+        .C = a->C,
+        .step_h = a->stride_h,
+        .base_h = -a->pad_h,
+        .slope_h = a->dilation_h,
         .classes_h = 1,
-        .base_w = -a.pad_w,
+        .base_w = -a->pad_w,
         .tap_step = 1,
     };
-    lower_gather(lowering, problem, args, (columns){a.stride_w, a.dilation_w, 1});
+    lower_gather(lowering, problem, args, (columns){a->stride_w, a->dilation_w, 1});
 }
 
 /* With a stride of 1 the data gradient is a convolution with the taps in reverse order, and the same program. */
-void mcl__conv2d_depthwise_bwd_data(mcl__lowering *lowering, const mcl__problem *problem)
+static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_conv2d_args a = mcl__conv2d_args(problem);
     mcl_depthwise_args args = {
-        .N = a.N,
-        .SH = a.OH,
-        .SW = a.OW,
-        .TH = a.H,
-        .TW = a.W,
-        .C = a.C,
+        .N = a->N,
+        .SH = a->OH,
+        .SW = a->OW,
+        .TH = a->H,
+        .TW = a->W,
+        .C = a->C,
         .step_h = 1,
-        .base_h = a.pad_h,
-        .slope_h = -a.dilation_h,
-        .classes_h = a.stride_h,
-        .base_w = a.pad_w,
-        .first = -(a.pad_w % a.stride_w),
+        .base_h = a->pad_h,
+        .slope_h = -a->dilation_h,
+        .classes_h = a->stride_h,
+        .base_w = a->pad_w,
+        .first = -(a->pad_w % a->stride_w),
         .tap_step = 1,
     };
-    columns w = {1, -a.dilation_w, a.stride_w};
-    if (a.stride_w == 1) {
-        args.base_h = a.pad_h - (a.KH - 1) * a.dilation_h;
-        args.slope_h = a.dilation_h;
-        args.base_w = a.pad_w - (a.KW - 1) * a.dilation_w;
-        args.first_tap = a.KH * a.KW - 1;
+    columns w = {1, -a->dilation_w, a->stride_w};
+    if (a->stride_w == 1) {
+        args.base_h = a->pad_h - (a->KH - 1) * a->dilation_h;
+        args.slope_h = a->dilation_h;
+        args.base_w = a->pad_w - (a->KW - 1) * a->dilation_w;
+        args.first_tap = a->KH * a->KW - 1;
         args.tap_step = -1;
-        w.slope = a.dilation_w;
+        w.slope = a->dilation_w;
     }
     lower_gather(lowering, problem, args, w);
 }
 
-void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem)
+static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_conv2d_args a = mcl__conv2d_args(problem);
-    bool by_source = a.stride_h == 1 && a.stride_w == 1;
-    int across = by_source ? a.W : a.OW, lines = a.N * (by_source ? a.H : a.OH);
-    int width = mcl__spread_width_dividing(lowering, a.C), elements = mcl__shape_elements(problem->out[0]);
+    bool by_source = a->stride_h == 1 && a->stride_w == 1;
+    int across = by_source ? a->W : a->OW, lines = a->N * (by_source ? a->H : a->OH);
+    int width = mcl__spread_width_dividing(lowering, a->C), elements = mcl__shape_elements(problem->out[0]);
     char prelude[MCL__PRELUDE_BYTES];
     int most = most_parts(mcl__lowering_capabilities(lowering));
     if (most > INT32_MAX / elements) most = INT32_MAX / elements;
@@ -155,14 +153,20 @@ void mcl__conv2d_depthwise_bwd_weight(mcl__lowering *lowering, const mcl__proble
     mcl__lower_kernel(lowering, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight",
                       mcl__problem_prelude(problem, 0, prelude),
                       "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d -DBY_SOURCE=%d", width,
-                      a.KH, a.KW, a.stride_w, a.dilation_w, columns_of(a.stride_w), by_source);
+                      a->KH, a->KW, a->stride_w, a->dilation_w, columns_of(a->stride_w), by_source);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__lower_arg_i32(lowering, chunk);
     mcl__lower_arg_i32(lowering, across < PIXELS ? PIXELS / across : 1);
-    mcl__lower_arg_blob(lowering, &a, sizeof a);
+    mcl__lower_arg_blob(lowering, a, sizeof *a);
     mcl__prologue_bind(lowering, problem);
-    mcl__spread_lines(lowering, a.C / width, copies);
+    mcl__spread_lines(lowering, a->C / width, copies);
     if (copies > 1) mcl__conv2d_reduce(lowering, target, elements, copies);
+}
+
+void mcl__conv2d_lower_depthwise(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, lower_bwd_weight};
+    mcl__conv2d_lower_pass(lowering, problem, passes);
 }

@@ -32,11 +32,6 @@ static bool tile_fits(tile t, const mcl__capabilities *capabilities)
     return capabilities->max_work_group >= (uint64_t)(t.GX * t.GY) && capabilities->local_memory >= floats * sizeof(float);
 }
 
-static bool is_weight_gradient(const mcl__problem *problem)
-{
-    return problem->op == MCL__OP_conv2d_bwd_weight || problem->op == MCL__OP_dense_bwd_weight;
-}
-
 /* Groups that keep the device busy: a few on each unit, which wait in turn. */
 static int slots_of(const mcl__capabilities *capabilities)
 {
@@ -67,9 +62,10 @@ static int list_tiles(int rows, int columns, bool cut, const mcl__capabilities *
         if (cost < least) least = cost, best = count;
         list[count++] = (mcl__parameters){{t.GX, t.GY, t.RV, t.CV}};
     }
+    if (count == 0) return 0;
     mcl__parameters first = list[best];
     for (int i = best; i > 0; i--) list[i] = list[i - 1];
-    if (count > 0) list[0] = first;
+    list[0] = first;
     return count;
 }
 
@@ -79,14 +75,19 @@ static tile chosen(const mcl__lowering *lowering)
     return (tile){value[0], value[1], value[2], value[3]};
 }
 
-int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl_conv2d_args *a, const mcl__capabilities *capabilities,
-                                mcl__parameters *list)
+int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
     mcl__shape out = problem->out[0];
     int columns = out.d[out.rank - 1], rows = mcl__shape_elements(out) / columns;
-    if (capabilities->type != MCL_DEVICE_GPU || !mcl__conv2d_tile_fits(a, capabilities)) return 0;
+    if (capabilities->type != MCL_DEVICE_GPU || !mcl__conv2d_tile_applicable(problem, capabilities)) return 0;
     if (columns <= LEAST_COLUMNS) return 0; /* half of each tile would be idle */
-    return list_tiles(rows, columns, is_weight_gradient(problem), capabilities, list);
+    return list_tiles(rows, columns, mcl__conv2d_pass_of(problem) == MCL__BWD_WEIGHT, capabilities, list);
+}
+
+bool mcl__conv2d_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl__parameters list[MCL__MOST_CANDIDATES];
+    return mcl__conv2d_gemm_candidates(problem, capabilities, list) > 0;
 }
 
 /* Emits the product with as much of the epilogue as a prelude holds; the rest follows as a map. */
@@ -112,14 +113,14 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
-void mcl__conv2d_gemm_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_gather_args gather;
     mcl__operand source = mcl__conv2d_tile_source(lowering, a, &gather);
     lower_product(lowering, problem, &gather, source, false);
 }
 
-void mcl__conv2d_gemm_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
     lower_product(lowering, problem, &gather, mcl__in(0), true);
@@ -140,7 +141,7 @@ static int choose_chunk(const mcl_conv2d_args *a, int64_t groups, int elements, 
     return (int)(chunks > 1 ? (lines + chunks - 1) / chunks : lines);
 }
 
-void mcl__conv2d_gemm_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     tile t = chosen(lowering);
     int elements = mcl__shape_elements(problem->out[0]), rows = elements / a->K;
@@ -163,4 +164,10 @@ void mcl__conv2d_gemm_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 3, global, local);
     if (chunks > 1) mcl__conv2d_reduce(lowering, target, elements, chunks);
+}
+
+void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, lower_bwd_weight};
+    mcl__conv2d_lower_pass(lowering, problem, passes);
 }

@@ -39,9 +39,11 @@ static int best_tile(int columns, const mcl__capabilities *capabilities)
     return best;
 }
 
-/* All tiles, the one for so many columns first. */
-int mcl__conv2d_tile_candidates(int columns, const mcl__capabilities *capabilities, mcl__parameters *list)
+/* All tiles, the one for the columns of the result (for the weight gradient, of dy) first. */
+int mcl__conv2d_tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    int columns = mcl__conv2d_pass_of(problem) == MCL__BWD_DATA ? a.C : a.K;
     int count, best = best_tile(columns, capabilities), used = 0;
     const tile *tiles = tiles_of(capabilities, &count);
     for (int i = 0; i < count; i++) {
@@ -87,15 +89,16 @@ static mcl_border_args border_of(const mcl_conv2d_args *a)
 #define MOST_STRIDE 64 /* a data gradient has a class of target pixels for each step of it, squared */
 
 /* Are all the kernels' indices ints? Padding to whole blocks and borders makes tensors larger than they are. */
-bool mcl__conv2d_tile_fits(const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
+bool mcl__conv2d_tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    if (capabilities->type == MCL_DEVICE_NATIVE || a->groups != 1 || a->K < 2) return false;
-    if (a->KH > MOST_TAPS || a->KW > MOST_TAPS || a->stride_h > MOST_STRIDE || a->stride_w > MOST_STRIDE) return false;
-    int64_t widest = 64, taps = a->KH * a->KW, C = a->C, K = a->K;
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    if (capabilities->type == MCL_DEVICE_NATIVE || a.groups != 1 || a.K < 2) return false;
+    if (a.KH > MOST_TAPS || a.KW > MOST_TAPS || a.stride_h > MOST_STRIDE || a.stride_w > MOST_STRIDE) return false;
+    int64_t widest = 64, taps = a.KH * a.KW, C = a.C, K = a.K;
     int64_t blocked = taps * (C + widest) * (K + widest);
-    mcl_border_args b = border_of(a);
+    mcl_border_args b = border_of(&a);
     int64_t area = (int64_t)b.PH * b.PW;
-    return blocked < INT_MAX && area < INT_MAX && (!wants_border(a) || area * a->N * C < INT_MAX);
+    return blocked < INT_MAX && area < INT_MAX && (!wants_border(&a) || area * a.N * C < INT_MAX);
 }
 
 static mcl__operand lower_border(mcl__lowering *lowering, const mcl_border_args *args)
@@ -183,7 +186,7 @@ mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_a
     return lower_border(lowering, &border);
 }
 
-void mcl__conv2d_tile_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     tile t = choose_tile(lowering);
     mcl_gather_args gather;
@@ -225,7 +228,7 @@ mcl_gather_args mcl__conv2d_tile_gradient(const mcl_conv2d_args *a)
     };
 }
 
-void mcl__conv2d_tile_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     tile t = choose_tile(lowering);
     mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
@@ -318,7 +321,7 @@ mcl_weight_args mcl__conv2d_weight_args(const mcl_conv2d_args *a)
     };
 }
 
-void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_weight_args args = mcl__conv2d_weight_args(a);
     mcl__operand source = mcl__in(0), target = mcl__out(0);
@@ -348,4 +351,10 @@ void mcl__conv2d_tile_bwd_weight(mcl__lowering *lowering, const mcl__problem *pr
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 3, global, local);
     if (chunks > 1) mcl__conv2d_reduce(lowering, target, elements, chunks);
+}
+
+void mcl__conv2d_lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, lower_bwd_weight};
+    mcl__conv2d_lower_pass(lowering, problem, passes);
 }

@@ -100,7 +100,7 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
-void mcl__conv2d_winograd_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_winograd_args args = {
         .N = a->N,
@@ -116,7 +116,7 @@ void mcl__conv2d_winograd_fwd(mcl__lowering *lowering, const mcl__problem *probl
     lower_sum(lowering, problem, &args);
 }
 
-void mcl__conv2d_winograd_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_winograd_args args = {
         .N = a->N,
@@ -189,7 +189,7 @@ static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_
     return args;
 }
 
-void mcl__conv2d_winograd_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     int tile = tile_of(lowering);
     mcl_winograd_args args = weight_args(a, tile, mcl__lowering_capabilities(lowering)->local_memory);
@@ -260,4 +260,10 @@ bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl_
 {
     (void)problem, (void)capabilities;
     return true;
+}
+
+void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, lower_bwd_weight};
+    mcl__conv2d_lower_pass(lowering, problem, passes);
 }

@@ -80,118 +80,6 @@ static double flops(const mcl__problem *problem)
     return 2.0 * dense.rows * dense.C * dense.K;
 }
 
-/* --- library: one product */
-
-static bool library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    (void)problem;
-    return capabilities->gemm;
-}
-
-static void lower_library(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    mcl_dense_args d = mcl__dense_args(problem);
-    mcl__gemm gemm;
-    switch (problem->op) {
-    case MCL__OP_dense_bwd_data:
-        gemm = (mcl__gemm){.transpose_b = true, .M = d.rows, .N = d.C, .K = d.K, .lda = d.K, .ldb = d.K, .ldc = d.C, .alpha = 1};
-        break;
-    case MCL__OP_dense_bwd_weight:
-        gemm = (mcl__gemm){.transpose_a = true, .M = d.C, .N = d.K, .K = d.rows, .lda = d.C, .ldb = d.K, .ldc = d.K, .alpha = 1};
-        break;
-    default:
-        gemm = (mcl__gemm){.M = d.rows, .N = d.K, .K = d.C, .lda = d.C, .ldb = d.K, .ldc = d.K, .alpha = 1};
-    }
-    mcl__lower_gemm(lowering, &gemm, mcl__in(0), mcl__in(1), mcl__out(0));
-    mcl__lower_epilogue(lowering, problem, 0);
-}
-
-/* --- the convolution's */
-
-static mcl_conv2d_args as_conv2d(const mcl__problem *problem)
-{
-    mcl_dense_args d = mcl__dense_args(problem);
-    return (mcl_conv2d_args){.N = d.rows,
-                             .H = 1,
-                             .W = 1,
-                             .C = d.C,
-                             .OH = 1,
-                             .OW = 1,
-                             .K = d.K,
-                             .KH = 1,
-                             .KW = 1,
-                             .stride_h = 1,
-                             .stride_w = 1,
-                             .dilation_h = 1,
-                             .dilation_w = 1,
-                             .groups = 1};
-}
-
-static void lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_native_fwd, mcl__conv2d_native_bwd_data, mcl__conv2d_native_bwd_weight};
-    mcl_conv2d_args conv = as_conv2d(problem);
-    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
-}
-
-static int gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
-{
-    mcl_conv2d_args conv = as_conv2d(problem);
-    return mcl__conv2d_gemm_candidates(problem, &conv, capabilities, list);
-}
-
-static bool gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl__parameters list[MCL__MOST_CANDIDATES];
-    return gemm_candidates(problem, capabilities, list) > 0;
-}
-
-static void lower_gemm(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_gemm_fwd, mcl__conv2d_gemm_bwd_data, mcl__conv2d_gemm_bwd_weight};
-    mcl_conv2d_args conv = as_conv2d(problem);
-    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
-}
-
-static bool product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl_conv2d_args conv = as_conv2d(problem);
-    if (problem->op == MCL__OP_dense_bwd_weight) return mcl__product_weight_fits(problem, &conv, capabilities);
-    return mcl__product_fits(&conv, problem->op == MCL__OP_dense ? conv.K : conv.C, capabilities);
-}
-
-static void lower_product(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__product_fwd, mcl__product_bwd_data, mcl__product_bwd_weight};
-    mcl_conv2d_args conv = as_conv2d(problem);
-    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
-}
-
-static bool tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
-{
-    mcl_conv2d_args conv = as_conv2d(problem);
-    return mcl__conv2d_tile_fits(&conv, capabilities);
-}
-
-static void lower_tile(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    static void (*const passes[])(mcl__lowering *, const mcl__problem *, const mcl_conv2d_args *) = {
-        mcl__conv2d_tile_fwd, mcl__conv2d_tile_bwd_data, mcl__conv2d_tile_bwd_weight};
-    mcl_conv2d_args conv = as_conv2d(problem);
-    passes[problem->op - MCL__OP_dense](lowering, problem, &conv);
-}
-
-static int tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
-{
-    mcl_dense_args dense = mcl__dense_args(problem);
-    return mcl__conv2d_tile_candidates(problem->op == MCL__OP_dense_bwd_data ? dense.C : dense.K, capabilities, list);
-}
-
-/* --- reference */
-
 static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_dense_args args = mcl__dense_args(problem);
@@ -205,12 +93,13 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
     mcl__lower_epilogue(lowering, problem, 0);
 }
 
+/* All but the reference are the convolution's. */
 static const mcl__variant variants[] = {
-    {"native_gemm", mcl__conv2d_native, lower_native_gemm},
-    {"library", library_applicable, lower_library},
-    {"gemm", gemm_applicable, lower_gemm, .candidates = gemm_candidates},
-    {"product", product_applicable, lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
-    {"tile", tile_applicable, lower_tile, .candidates = tile_candidates},
+    {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
+    {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library},
+    {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, .candidates = mcl__conv2d_gemm_candidates},
+    {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
+    {"tile", mcl__conv2d_tile_applicable, mcl__conv2d_lower_tile, .candidates = mcl__conv2d_tile_candidates},
     {"reference", NULL, lower_reference},
     {0},
 };

@@ -23,11 +23,12 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
         .max_work_group = device->info.max_work_group,
         .compute_units = device->info.compute_units,
         .threads = device->threads,
+        .keeps_loops = device->keeps_loops,
         .gemm = mcl__gemm_available(device, &why),
     };
 }
 
 bool mcl__takes_long_kernels(const mcl__capabilities *capabilities)
 {
-    return capabilities->type == MCL_DEVICE_CPU && capabilities->local_memory >= 1 << 16;
+    return capabilities->type == MCL_DEVICE_CPU && !capabilities->keeps_loops;
 }

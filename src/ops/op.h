@@ -129,11 +129,11 @@ typedef struct mcl__capabilities {
     uint64_t local_memory, max_work_group;
     uint32_t compute_units;
     int threads;
-    bool gemm; /* products go to a library */
+    bool keeps_loops; /* the device's; see device.h */
+    bool gemm;        /* products go to a library */
 } mcl__capabilities;
 mcl__capabilities mcl__capabilities_of(mcl_device *device);
-/* A CPU whose compiler unrolls what it is told to, and so takes long kernels. Not Mesa's llvmpipe, which is known by the local memory
- * of a GPU: it compiles them for minutes, keeps their loops, and leaves those after 65,535 rounds. */
+/* A CPU whose compiler unrolls what it is told to. */
 bool mcl__takes_long_kernels(const mcl__capabilities *capabilities);
 
 /* What a variant can choose for a problem, such as the sizes of a tile; what each number means is the variant's own affair. All 0:

@@ -1,6 +1,7 @@
 /* Lowers dense layers and convolutions to kernels/product.cl: one launch that reads everything as it is. */
 #include "ops/product.h"
 #include "ops/batch_norm.h"
+#include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <stdlib.h>
 
@@ -63,11 +64,15 @@ static const extent *choose_extent(const mcl__capabilities *capabilities)
     return NULL;
 }
 
-bool mcl__product_fits(const mcl_conv2d_args *a, int channels, const mcl__capabilities *capabilities)
+bool mcl__product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    bool narrow = a->groups == 1 && channels < VW; /* most lanes idle, and the register tile does better */
-    return !narrow && capabilities->type == MCL_DEVICE_CPU && choose_extent(capabilities) && a->KH <= LARGEST && a->KW <= LARGEST &&
-           a->stride_h <= LARGEST && a->stride_w <= LARGEST;
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl__conv2d_pass pass = mcl__conv2d_pass_of(problem);
+    if (capabilities->type != MCL_DEVICE_CPU || !choose_extent(capabilities)) return false;
+    if (a.KH > LARGEST || a.KW > LARGEST || a.stride_h > LARGEST || a.stride_w > LARGEST) return false;
+    if (pass == MCL__BWD_WEIGHT) return mcl__product_weight_fits(problem, &a, capabilities);
+    /* Of few channels most lanes idle, and the register tile does better. */
+    return a.groups > 1 || (pass == MCL__FWD ? a.K : a.C) >= VW;
 }
 
 /* What an item stages of the weights at a time: all of them where they may stay, else panels of a part that are staged together.
@@ -206,13 +211,13 @@ mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_co
     return args;
 }
 
-void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_product_args args = mcl__product_fwd_args(problem, a);
     lower_product(lowering, problem, &args);
 }
 
-void mcl__product_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
+static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     mcl_product_args args = {
         .N = a->N,
@@ -242,4 +247,10 @@ void mcl__product_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
     };
     set_taps(&args, false);
     lower_product(lowering, problem, &args);
+}
+
+void mcl__lower_product(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, mcl__product_weight_lower};
+    mcl__conv2d_lower_pass(lowering, problem, passes);
 }

@@ -4,14 +4,14 @@
 #include "ops/op.h"
 #include "product_args.h"
 
-/* A dense layer is a 1x1 convolution of (rows, 1, 1, C). channels: of the result. */
-bool mcl__product_fits(const mcl_conv2d_args *conv, int channels, const mcl__capabilities *capabilities);
-bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
+/* product.c: the variant; mcl__conv2d_args() reads a dense problem as a 1x1 convolution of (rows, 1, 1, C). */
+bool mcl__product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__product_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__product_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
-void mcl__product_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__product_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
-void mcl__product_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
+void mcl__lower_product(mcl__lowering *lowering, const mcl__problem *problem);
+/* product_weight.c: its weight gradient. */
+bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
+void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 
 /* P rows x NV vectors: P * NV + NV + 1 values live in registers, of which there are 32. */
 typedef struct mcl__product_tile { int P, NV; } mcl__product_tile;

@@ -33,9 +33,11 @@ mcl_status mcl__tuning_add(mcl__tuning *tuning, const mcl__tuning_row *row, mcl_
 const mcl__tuning_row *mcl__tuning_find(const mcl__tuning *tuning, const mcl__problem *problem);
 /* The row that says that this choice has failed for the problem, at whatever batch; NULL: it has not. */
 const mcl__tuning_row *mcl__tuning_failed(const mcl__tuning *tuning, const char *problem, const char *choice);
+/* All failures of a problem, so that its choices are tried again. */
 void mcl__tuning_forget_failures(mcl__tuning *tuning, const char *problem);
 
-/* mcl__lower with what serves by the rows; force (may be NULL) wins. Sets out->origin. Warns, once, where a choice that a
+/* mcl__lower with what serves by the rows; force (may be NULL) wins. A row whose variant or parameters do not exist any more is
+ * passed over for the default. Sets out->origin. Warns, once, where a choice that a
  * checkpoint has recorded cannot serve. */
 mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                              const char *force, mcl__lowered *out, mcl_error *error);
@@ -50,7 +52,8 @@ mcl_status mcl__tuning_path(mcl_device *device, char **path, mcl_error *error);
 /* Merges rows into that file, which forgets what failed for the problem `renewed` (NULL: none) before; several processes may. */
 mcl_status mcl__tuning_keep(mcl_device *device, const mcl__tuning *rows, const char *renewed, mcl_error *error);
 /* Adds the rows of a file of another's as the user's own. Errors name file and line. A file that was measured on another device,
- * driver or version of the kernels is refused: MCL_ERROR_INVALID. */
+ * driver or version of the kernels, with other threads or with a library for products where here is none (or the other way round)
+ * is refused: MCL_ERROR_INVALID. */
 mcl_status mcl__tuning_import(mcl_device *device, const char *path, mcl__tuning *rows, mcl_error *error);
 /* Writes the rows that are the user's own. */
 mcl_status mcl__tuning_export(mcl_device *device, const mcl__tuning *rows, const char *path, mcl_error *error);

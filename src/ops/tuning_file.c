@@ -18,16 +18,17 @@ enum { FORMAT = 1, FILE_MAX = 16 << 20 };
 
 /* --- Which device --------------------------------------------------------------------------------------------------------- */
 
-/* The number of threads counts where they compute. What may make products decides who takes part. */
+/* The number of threads counts where they compute. A library that makes products takes part in the choice. */
 static json_t *header_json(mcl_device *device)
 {
     const mcl_device_info *info = &device->info;
     bool host = info->type == MCL_DEVICE_CPU || info->type == MCL_DEVICE_NATIVE;
+    const char *why;
     char kernels[33];
     mcl__kernels_hash(device, kernels);
     return json_pack("{s:i,s:s,s:s,s:s,s:s,s:i,s:s}", "monocle_tuning", FORMAT, "device", info->name, "driver", info->driver,
                      "version", info->version, "kernels", kernels, "threads", host ? device->threads : 0, "gemm",
-                     device->options.gemm ? device->options.gemm : "auto");
+                     mcl__gemm_available(device, &why) ? "library" : "own");
 }
 
 const char *mcl__tuning_class(const mcl_device_info *info)

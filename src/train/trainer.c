@@ -90,8 +90,7 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     mcl__initial *initial;
     MCL_TRY(mcl__initial_begin(t->network, t->model, o->seed, &initial, error));
     mcl_status status = with_checkpoint(t, mcl__checkpoint_choices, error);
-    if (status == MCL_OK) status = build_plans(t, o->batch, error);
-    if (status == MCL_ERROR_MEMORY) status = out_of_memory(t, error);
+    if (status == MCL_OK && (status = build_plans(t, o->batch, error)) == MCL_ERROR_MEMORY) status = out_of_memory(t, error);
     mcl_status written = mcl__initial_end(initial, status == MCL_OK ? error : NULL);
     return status == MCL_OK ? written : status;
 }

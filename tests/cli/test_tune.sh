@@ -4,7 +4,7 @@ export XDG_CACHE_HOME=$work/cache # rows of its own; the kernels compiled here a
 
 # --- Usage
 run tune
-expect 2 'a network, a configuration or a run, please'
+expect 2 'a network, a configuration, a folder or a run, please'
 run tune mlpp
 expect 2 '"mlpp" is no file, no folder, and no network; did you mean "mlp"\?'
 run tune mlp --budget 0
@@ -14,7 +14,7 @@ expect 2 '--budget is a whole number'
 run tune mlp --device nosuch
 expect 1 'nosuch'
 run tune mlp lenet
-expect 2 'one network, configuration or run'
+expect 2 'one network, configuration, folder or run'
 
 cat >tiny.yaml <<'END'
 network:

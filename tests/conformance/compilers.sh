@@ -81,14 +81,22 @@ report() {
 }
 
 # on VENDOR COMPILER LIBRARY TARGET...
-failed=0
+failed=0 asked=0
 on() {
   vendor=$1 compiler=$2 library=$3
   shift 3
-  if ! command -v "$CLANG" "$compiler" >/dev/null || ! command -v "$compiler" >/dev/null || [ ! -e "$library" ]; then
-    echo "SKIP  $vendor: no $compiler or $library"
+  tools="$CLANG $compiler"
+  [ "$vendor" != intel ] || tools=$compiler
+  for tool in $tools; do
+    command -v "$tool" >/dev/null && continue
+    echo "SKIP  $vendor: no $tool"
+    return
+  done
+  if [ ! -e "$library" ]; then
+    echo "SKIP  $vendor: no $library"
     return
   fi
+  asked=$((asked + 1))
   for target; do
     compile_all "$vendor" "$target"
     report "$target" || failed=1
@@ -101,4 +109,8 @@ mkdir -p "$folder"
 on amd "$CLANG" "$amd_library" gfx906 gfx90a gfx1030
 on nvidia "$PTXAS" "$nvidia_library" sm_75 sm_80 sm_90
 on intel "$OCLOC" / skl dg2
+if [ $asked -eq 0 ]; then
+  echo "FAIL  no vendor's compiler is installed: nothing was compiled" >&2
+  exit 1
+fi
 exit $failed

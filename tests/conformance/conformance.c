@@ -185,9 +185,11 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
 
 /* Devices that this machine need not have: a variant that would apply on none of them has no problem to exercise it. */
 static const mcl__capabilities imagined[] = {
-    {MCL_DEVICE_NATIVE, 0, 1, 1, 2, true},          {MCL_DEVICE_NATIVE, 0, 1, 1, 2, false},
-    {MCL_DEVICE_CPU, 1 << 18, 4096, 2, 2, false},   {MCL_DEVICE_CPU, 1 << 18, 4096, 2, 2, true},
-    {MCL_DEVICE_GPU, 1 << 15, 256, 32, 2, false},   {MCL_DEVICE_GPU, 1 << 16, 1024, 64, 2, true},
+    {MCL_DEVICE_NATIVE, 0, 1, 1, .threads = 2},
+    {MCL_DEVICE_CPU, 1 << 18, 4096, 2, .threads = 2},
+    {MCL_DEVICE_CPU, 1 << 18, 4096, 2, .threads = 2, .gemm = true},
+    {MCL_DEVICE_GPU, 1 << 15, 256, 32, .threads = 2},
+    {MCL_DEVICE_GPU, 1 << 16, 1024, 64, .threads = 2, .gemm = true},
 };
 
 static bool exercised(const mcl__variant *variant, conformance_cases cases)

@@ -75,8 +75,8 @@ static void report_memory(const char *network, const char *device, const mcl_tra
 }
 
 /* OpenCL with sums like native's. Other orders of rounding put an activation of a deep network on the other side of its kink in
- * nearly every draw: Winograd's in resnet18, statistics by tiles in mobilenet_v2, whose depthwise layers are left to the reference.
- * Their own errors are the conformance test's matter, and smooth_first_step's. */
+ * nearly every draw: Winograd's in resnet18, statistics by tiles in mobilenet_v2, which is left to the references alone. The
+ * others' errors are the conformance test's matter, and smooth_first_step's. */
 static mcl_device *open_like_native(int which, const char *variant, mcl_device **opencl)
 {
     mcl_error error = {0};

@@ -50,6 +50,7 @@ static mcl_status open_device(const mcl_device_info *info, const mcl_device_opti
         goto done;
     }
     device->quirks = mcl__cl_quirks(info);
+    device->base.keeps_loops = device->quirks & MCL__CL_KEEPS_LOOPS;
     cl_device_fp_config config = 0;
     clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
     device->precise_division = (config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;

@@ -14,6 +14,7 @@ typedef enum mcl__cl_quirk {
     MCL__CL_BOARD_NAME = 1 << 3, /* the device's name is a chip's code; the board has a better one */
     MCL__CL_BUILTINS = 1 << 4,   /* every program parses all functions there are: kernels/builtins.h declares ours */
     MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
+    MCL__CL_KEEPS_LOOPS = 1 << 6, /* loops stay loops, end after 65,535 rounds, and long kernels compile for minutes */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
 int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);

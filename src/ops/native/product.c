@@ -1,7 +1,7 @@
 /* A product in three levels: areas of C, which threads share; blocks of A and B along the sum, copied so that they lie
  * densely in the second-level cache, in an order that suits the innermost loop; and there tiles that live in registers.
- * A pair of blocks costs 2 * BLOCK^2 copies and BLOCK^3 multiply-adds. Areas at the edges compute whole tiles too: the
- * surplus rows and columns of a block are never stored. */
+ * A pair of blocks costs 2 * BLOCK^2 copies and BLOCK^3 multiply-adds. Areas at the edges compute whole tiles too: what a
+ * block has beyond its area is zero there, and is never stored. */
 #include "ops/native/product.h"
 #include "ops/native/native.h"
 #include <string.h>
@@ -22,6 +22,17 @@ static int pieces(int extent, int step) { return (extent - 1) / piece(extent, st
 
 int mcl__native_product_areas(int M, int N) { return pieces(M, ROW_STEP) * pieces(N, COLUMN_STEP); }
 
+static int up_to(int value, int step) { return (value + step - 1) / step * step; }
+
+/* What tiles read of a block (rows,columns) beyond what was loaded, (loaded_rows,loaded_columns). */
+static void clear_surplus(float *block, int rows, int columns, int loaded_rows, int loaded_columns)
+{
+    for (int i = 0; i < rows; i++) {
+        int first = i < loaded_rows ? loaded_columns : 0;
+        memset(block + i * MCL__BLOCK_PITCH + first, 0, (size_t)(columns - first) * sizeof *block);
+    }
+}
+
 /* c (rows,columns) = a * b over `depth` terms, or gains it. A column of tiles keeps its part of b in the first-level cache. */
 static void multiply(const mcl__tile *tile, bool transposed, int rows, int columns, int depth, const float *a, const float *b,
                      float *c, bool add)
@@ -37,6 +48,7 @@ static void area_product(const mcl__product *p, const mcl__tile *tile, const mcl
 {
     _Alignas(64) mcl__block a, b, c;
     int first = area->part * p->part, end = least(p->K - first, p->part) + first;
+    int rows = up_to(area->rows, tile->rows), columns = up_to(area->columns, tile->columns);
     for (int k = first; k < end; k += MCL__BLOCK) {
         int depth = least(MCL__BLOCK, end - k);
         mcl__area of_a = {area->index, area->part, area->row, area->rows, k, depth};
@@ -44,9 +56,12 @@ static void area_product(const mcl__product *p, const mcl__tile *tile, const mcl
         mcl__area of_b = {area->index, area->part, k, depth, area->column, area->columns};
         p->load_a(p->context, &of_a, a);
         p->load_b(p->context, &of_b, b);
+        if (p->transposed) clear_surplus(a, depth, rows, depth, area->rows);
+        else clear_surplus(a, rows, depth, area->rows, depth);
+        clear_surplus(b, depth, columns, depth, area->columns);
         multiply(tile, p->transposed, area->rows, area->columns, depth, a, b, c, k > first);
     }
-    if (first >= end) memset(c, 0, sizeof c); /* a sum of no terms */
+    if (first >= end) memset(c, 0, (size_t)area->rows * MCL__BLOCK_PITCH * sizeof *c); /* a sum of no terms */
     p->store(p->context, area, c);
 }
 
@@ -56,7 +71,7 @@ void mcl__native_product(const mcl__product *p)
     int rows = piece(p->M, ROW_STEP), columns = piece(p->N, COLUMN_STEP);
     int down = pieces(p->M, ROW_STEP), across = pieces(p->N, COLUMN_STEP), parts = p->K > 0 ? (p->K - 1) / p->part + 1 : 1;
     int64_t tasks = (int64_t)p->count * parts * down * across;
-#pragma omp parallel for schedule(dynamic) if (tasks > 1 && mcl__native_worth((double)p->count * p->M * p->N * p->K))
+#pragma omp parallel for schedule(dynamic) if (tasks > 1 && mcl__native_worth((double)p->count * p->M * p->N * (p->K + 1)))
     for (int64_t task = 0; task < tasks; task++) {
         int column = (int)(task % across) * columns, row = (int)(task / across % down) * rows;
         int64_t rest = task / across / down;

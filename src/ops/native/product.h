@@ -22,7 +22,7 @@ typedef struct mcl__product {
     const void *context;
 } mcl__product;
 
-/* Threads take areas of C as they come. Each is summed by one of them, in an order that the sizes alone decide. */
+/* Threads take areas of C as they come, each with three blocks on its stack (468 KiB: device.h says so to users). Each is summed by one of them, in an order that the sizes alone decide. */
 void mcl__native_product(const mcl__product *product);
 
 /* Pieces of C that threads share: about how many tasks a product without parts would be. */
