@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
 # Time a picture must stay the same, within 15 %, from batch 32 to 256, and over 1, 2, 4 and 8 times the data.
 #
-#   tests/bench/scale.sh [NETWORK...] [--device D] [--program FILE]     networks: [lenet]
+#   tests/bench/scale.sh [NETWORK...] [--device D] [--program FILE] [--rounds N]     networks: [lenet]
+#
+# The sizes are measured in turn, N times [3]; the median of each counts.
 set -u
+shopt -s lastpipe # judge notes its failures in this shell
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=$here/../../build/monocle device=auto networks=() failed=0
+program=$here/../../build/monocle device=auto rounds=3 networks=() failed=0
 while [ $# -gt 0 ]; do
     case $1 in
     --device) device=$2; shift ;;
     --program) program=$2; shift ;;
+    --rounds) rounds=$2; shift ;;
     -*) echo "scale.sh: unknown option $1" >&2; exit 2 ;;
     *) networks+=("$1") ;;
     esac
@@ -21,24 +25,27 @@ speed() {
         python3 -c 'import json, sys; print("%.2f" % (1e6 / json.loads(sys.stdin.read())["img_per_s"]))'
 }
 
-# judge NETWORK WHAT VALUE...: prints the times and by how much the largest is above the least
+# judge WHAT: from lines "SIZE MICROSECONDS", the medians and by how much the largest is above the least
 judge() {
-    python3 - "$@" <<'PYTHON' || failed=1
-import sys
-network, what, times = sys.argv[1], sys.argv[2], [float(value) for value in sys.argv[3:]]
-worst = 100 * (max(times) / min(times) - 1)
-print("%-13s %-26s us a picture: %s; within %.1f %%%s" % (
-    network, what, "  ".join("%.1f" % t for t in times), worst, "" if worst <= 15 else "  TOO MUCH"))
-sys.exit(worst > 15)
-PYTHON
+    python3 -c '
+import statistics, sys
+times = {}
+for line in sys.stdin:
+    size, time = line.split()
+    times.setdefault(size, []).append(float(time))
+middle = [statistics.median(times[size]) for size in times]
+worst = 100 * (max(middle) / min(middle) - 1)
+print("%s us a picture: %s; within %.1f %%%s" % (
+    sys.argv[1], "  ".join("%.1f" % time for time in middle), worst, "" if worst <= 15 else "  TOO MUCH"))
+sys.exit(worst > 15)' "$1" || failed=1
 }
 
 for network in "${networks[@]:-lenet}"; do
-    times=()
-    for batch in 32 64 128 256; do times+=("$(speed "$network" $batch $((4 * batch)))"); done
-    judge "$network" 'batch 32, 64, 128, 256' "${times[@]}"
-    times=()
-    for data in 1 2 4 8; do times+=("$(speed "$network" 64 $((1024 * data)))"); done
-    judge "$network" 'data 1, 2, 4, 8 times 1024' "${times[@]}"
+    for ((round = 0; round < rounds; round++)); do
+        for batch in 32 64 128 256; do echo "$batch $(speed "$network" $batch $((4 * batch)))"; done
+    done | judge "$(printf '%-13s batch 32, 64, 128, 256:     ' "$network")"
+    for ((round = 0; round < rounds; round++)); do
+        for data in 1 2 4 8; do echo "$data $(speed "$network" 64 $((1024 * data)))"; done
+    done | judge "$(printf '%-13s data 1, 2, 4, 8 times 1024: ' "$network")"
 done
 exit $failed
