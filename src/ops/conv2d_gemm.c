@@ -1,5 +1,6 @@
 /* Lowers convolutions of one group and dense layers to the products of kernels/conv2d_gemm.cl and conv2d_gemm_weight.cl, whose
  * work-groups share tiles in local memory: for GPUs. */
+#include "base/divide.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <stdint.h>
@@ -10,11 +11,6 @@ typedef struct tile {
 } tile;
 static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1}, {8, 16, 1, 1}};
 enum { TILES = sizeof tiles / sizeof *tiles, DEPTH = 16, PADDING = 4, LEAST_COLUMNS = 16, GROUPS_A_UNIT = 2 };
-
-static int ceil_div(int a, int b)
-{
-    return (a + b - 1) / b;
-}
 
 static int rows_of(tile t)
 {
@@ -40,7 +36,7 @@ static int slots_of(const mcl__capabilities *capabilities)
 
 static int64_t groups_of(tile t, int rows, int columns)
 {
-    return (int64_t)ceil_div(rows, rows_of(t)) * ceil_div(columns, columns_of(t));
+    return (int64_t)mcl__ceil_div(rows, rows_of(t)) * mcl__ceil_div(columns, columns_of(t));
 }
 
 /* A step of depth where there is the most to do: multiply-adds, and floats from local memory. */
@@ -97,9 +93,9 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     char prelude[MCL__PRELUDE_BYTES];
     tile t = chosen(lowering);
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    int pixels = args->N * ceil_div(args->TH, args->classes_h) * ceil_div(args->TW, args->classes_w);
+    int pixels = args->N * mcl__ceil_div(args->TH, args->classes_h) * mcl__ceil_div(args->TW, args->classes_w);
     size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
-    size_t global[] = {(size_t)ceil_div(args->TC, columns_of(t)) * local[0], (size_t)ceil_div(pixels, rows_of(t)) * local[1],
+    size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0], (size_t)mcl__ceil_div(pixels, rows_of(t)) * local[1],
                        (size_t)args->classes_h * (size_t)args->classes_w};
 
     mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
@@ -146,11 +142,11 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     tile t = chosen(lowering);
     int elements = mcl__shape_elements(problem->out[0]), rows = elements / a->K;
     mcl_weight_args args = mcl__conv2d_weight_args(a);
-    args.row_blocks = ceil_div(rows, rows_of(t));
-    args.column_blocks = ceil_div(a->K, columns_of(t));
+    args.row_blocks = mcl__ceil_div(rows, rows_of(t));
+    args.column_blocks = mcl__ceil_div(a->K, columns_of(t));
     int64_t groups = groups_of(t, rows, a->K);
     args.chunk = choose_chunk(a, groups, elements, slots_of(mcl__lowering_capabilities(lowering)));
-    int chunks = ceil_div(a->N * a->OH, args.chunk);
+    int chunks = mcl__ceil_div(a->N * a->OH, args.chunk);
     mcl__operand target = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
 

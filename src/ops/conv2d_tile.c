@@ -2,6 +2,7 @@
  * blocked (a derived form), then forward and data gradient gather; the weight gradient adds up in chunks of the batch,
  * reduced in a fixed order. */
 #include "conv2d_tile.h"
+#include "base/divide.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <limits.h>
@@ -14,11 +15,6 @@ typedef struct tile {
 
 static const tile cpu_tiles[] = {{14, 1, 16, 1}, {12, 2, 16, 1}, {8, 3, 16, 1}, {6, 4, 16, 1}};
 static const tile gpu_tiles[] = {{8, 1, 4, 64}, {8, 2, 4, 64}, {4, 4, 4, 64}};
-
-static int ceil_div(int a, int b)
-{
-    return (a + b - 1) / b;
-}
 
 static const tile *tiles_of(const mcl__capabilities *capabilities, int *count)
 {
@@ -33,7 +29,7 @@ static int best_tile(int columns, const mcl__capabilities *capabilities)
     int count, best = 0, least = INT_MAX;
     const tile *tiles = tiles_of(capabilities, &count);
     for (int i = 0; i < count; i++) {
-        int width = tiles[i].NV * tiles[i].VW, covered = ceil_div(columns, width) * width;
+        int width = tiles[i].NV * tiles[i].VW, covered = mcl__ceil_div(columns, width) * width;
         if (covered <= least) least = covered, best = i;
     }
     return best;
@@ -124,7 +120,7 @@ static mcl__operand lower_blocks(mcl__lowering *lowering, const mcl_block_args *
     mcl__lower_arg(lowering, blocked);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
     /* Groups of the tiles' size: on a CPU an item's own loops are what becomes vectors. */
-    size_t items = ((size_t)args->blocks * (size_t)args->taps + 1) * (size_t)ceil_div(args->run, MCL_BLOCK_ROWS),
+    size_t items = ((size_t)args->blocks * (size_t)args->taps + 1) * (size_t)mcl__ceil_div(args->run, MCL_BLOCK_ROWS),
            local = (size_t)group;
     size_t global = (items + local - 1) / local * local;
     mcl__lower_sizes(lowering, 1, &global, &local);
@@ -138,9 +134,9 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, c
 {
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    int pixels = args->N * ceil_div(args->TH, args->classes_h) * ceil_div(args->TW, args->classes_w);
-    int tiles = ceil_div(pixels, t.P);
-    size_t global[] = {(size_t)ceil_div(tiles, t.local) * (size_t)t.local, (size_t)ceil_div(args->TC, t.NV * t.VW),
+    int pixels = args->N * mcl__ceil_div(args->TH, args->classes_h) * mcl__ceil_div(args->TW, args->classes_w);
+    int tiles = mcl__ceil_div(pixels, t.P);
+    size_t global[] = {(size_t)mcl__ceil_div(tiles, t.local) * (size_t)t.local, (size_t)mcl__ceil_div(args->TC, t.NV * t.VW),
                        (size_t)args->classes_h * (size_t)args->classes_w};
     size_t local[] = {(size_t)t.local, 1, 1};
 
@@ -192,7 +188,7 @@ static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, cons
     mcl_gather_args gather;
     mcl__operand source = mcl__conv2d_tile_source(lowering, a, &gather);
     mcl_block_args block = {
-        .blocks = ceil_div(a->K, t.NV * t.VW),
+        .blocks = mcl__ceil_div(a->K, t.NV * t.VW),
         .taps = gather.KH * gather.KW,
         .run = gather.run,
         .width = t.NV * t.VW,
@@ -233,7 +229,7 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
     tile t = choose_tile(lowering);
     mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
     mcl_block_args block = {
-        .blocks = ceil_div(a->C, t.NV * t.VW),
+        .blocks = mcl__ceil_div(a->C, t.NV * t.VW),
         .taps = a->KH * a->KW,
         .run = a->K,
         .width = t.NV * t.VW,
@@ -260,7 +256,7 @@ static int choose_rows(int rows, int largest)
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         int size = sizes[i];
         if (size > largest || size > rows) continue;
-        int cost = ceil_div(rows, size) * (2 * size + 3); /* a row's multiply-adds, and loads of the columns */
+        int cost = mcl__ceil_div(rows, size) * (2 * size + 3); /* a row's multiply-adds, and loads of the columns */
         if (cost < least) least = cost, best = size;
     }
     return best;
@@ -334,14 +330,14 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
         args.KW = 1;
     }
     tile t = weight_tile(args.rows, a->K, choose_tile(lowering));
-    args.row_blocks = ceil_div(args.rows, t.P);
-    args.column_blocks = ceil_div(a->K, t.NV * t.VW);
+    args.row_blocks = mcl__ceil_div(args.rows, t.P);
+    args.column_blocks = mcl__ceil_div(a->K, t.NV * t.VW);
     int tiles = args.row_blocks * args.column_blocks, taps = args.KH * args.KW;
     args.chunk = choose_chunk(a, tiles * taps, t.local > 1);
-    int chunks = ceil_div(a->N * a->OH, args.chunk), elements = mcl__shape_elements(problem->out[0]);
+    int chunks = mcl__ceil_div(a->N * a->OH, args.chunk), elements = mcl__shape_elements(problem->out[0]);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
 
-    size_t global[] = {(size_t)ceil_div(tiles, t.local) * (size_t)t.local, (size_t)taps, (size_t)chunks};
+    size_t global[] = {(size_t)mcl__ceil_div(tiles, t.local) * (size_t)t.local, (size_t)taps, (size_t)chunks};
     size_t local[] = {(size_t)t.local, 1, 1};
     mcl__lower_kernel(lowering, "conv2d_weight", "conv2d_weight", NULL, "-DCB=%d -DNV=%d -DVW=%d -DLOCAL=%d", t.P, t.NV, t.VW,
                       t.local);

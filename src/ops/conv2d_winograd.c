@@ -2,6 +2,7 @@
  * the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how many
  * cores there are. */
 #include "conv2d_tile.h"
+#include "base/divide.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <limits.h>
@@ -17,16 +18,6 @@ enum {
 
 /* TILE, vectors of a register tile, most channels of the source and of the target in a block. */
 typedef struct shape { int tile, NV, depth, columns; } shape;
-
-static int ceil_div(int a, int b)
-{
-    return (a + b - 1) / b;
-}
-
-static int round_up(int a, int to)
-{
-    return ceil_div(a, to) * to;
-}
 
 /* Values of a transformed tile. */
 static int points_of(int tile)
@@ -46,7 +37,7 @@ static shape choose_shape(int tile, int C, int K)
 {
     shape s = {.tile = tile, .NV = K < 2 * VW ? 1 : 2};
     s.depth = C <= VW ? VW : C > 2 * VW && C <= MOST_DEPTH ? MOST_DEPTH : 2 * VW;
-    s.columns = round_up(ceil_div(K, ceil_div(K, COLUMNS)), s.NV * VW);
+    s.columns = mcl__round_up(mcl__ceil_div(K, mcl__ceil_div(K, COLUMNS)), s.NV * VW);
     return s;
 }
 
@@ -55,7 +46,7 @@ static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t l
 {
     int most = weights_stay ? 2 * P : 5 * P;
     while (most > P && (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local)) most -= P;
-    return round_up(ceil_div(tiles, ceil_div(tiles, most)), P);
+    return mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), P);
 }
 
 /* The chosen one of the candidates. */
@@ -74,17 +65,17 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
 {
     shape s = choose_shape(tile_of(lowering), args->C, args->K);
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    args->tiles_h = ceil_div(args->TH, s.tile), args->tiles_w = ceil_div(args->TW, s.tile);
-    args->depth_blocks = ceil_div(args->C, s.depth), args->column_blocks = ceil_div(args->K, COLUMNS);
+    args->tiles_h = mcl__ceil_div(args->TH, s.tile), args->tiles_w = mcl__ceil_div(args->TW, s.tile);
+    args->depth_blocks = mcl__ceil_div(args->C, s.depth), args->column_blocks = mcl__ceil_div(args->K, COLUMNS);
     args->columns = s.columns, args->depth = s.depth;
     int tiles = args->N * args->tiles_h * args->tiles_w;
     bool weights_stay = args->depth_blocks == 1;
     args->group = choose_group(&s, tiles, weights_stay, mcl__lowering_capabilities(lowering)->local_memory);
-    int groups = ceil_div(tiles, args->group);
+    int groups = mcl__ceil_div(tiles, args->group);
     args->span = weights_stay && groups > ITEMS ? groups / ITEMS : 1;
 
     char prelude[MCL__PRELUDE_BYTES];
-    size_t global[] = {(size_t)ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
+    size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(s.tile));
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd",
                       mcl__problem_prelude(problem, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d",
@@ -160,10 +151,10 @@ static void choose_parts(mcl_winograd_args *args, int tile, uint64_t local)
     int tiles = args->N * args->tiles_h * args->tiles_w;
     args->group = GROUP;
     while (args->group > LEAST_GROUP && weight_scratch_bytes(args, tile) > local) args->group /= 2;
-    args->group = ceil_div(tiles, ceil_div(tiles, args->group));
-    int groups = ceil_div(tiles, args->group), parts = ITEMS / (args->depth_blocks * args->column_blocks);
+    args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
+    int groups = mcl__ceil_div(tiles, args->group), parts = ITEMS / (args->depth_blocks * args->column_blocks);
     if (parts > groups / LEAST_GROUPS) parts = groups / LEAST_GROUPS;
-    args->span = ceil_div(groups, parts > 1 ? parts : 1);
+    args->span = mcl__ceil_div(groups, parts > 1 ? parts : 1);
 }
 
 static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_t local)
@@ -178,13 +169,13 @@ static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_
         .K = a->K,
         .base_h = -a->pad_h,
         .base_w = -a->pad_w,
-        .tiles_h = ceil_div(a->OH, tile),
-        .tiles_w = ceil_div(a->OW, tile),
-        .depth_blocks = ceil_div(a->C, COLUMNS),
-        .column_blocks = ceil_div(a->K, COLUMNS),
+        .tiles_h = mcl__ceil_div(a->OH, tile),
+        .tiles_w = mcl__ceil_div(a->OW, tile),
+        .depth_blocks = mcl__ceil_div(a->C, COLUMNS),
+        .column_blocks = mcl__ceil_div(a->K, COLUMNS),
     };
-    args.rows = round_up(ceil_div(a->C, args.depth_blocks), ROWS);
-    args.columns = round_up(ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
+    args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), ROWS);
+    args.columns = mcl__round_up(mcl__ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
     choose_parts(&args, tile, local);
     return args;
 }
@@ -193,7 +184,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 {
     int tile = tile_of(lowering);
     mcl_winograd_args args = weight_args(a, tile, mcl__lowering_capabilities(lowering)->local_memory);
-    int parts = ceil_div(ceil_div(args.N * args.tiles_h * args.tiles_w, args.group), args.span);
+    int parts = mcl__ceil_div(mcl__ceil_div(args.N * args.tiles_h * args.tiles_w, args.group), args.span);
     int elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     char prelude[MCL__PRELUDE_BYTES];
@@ -217,7 +208,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 
 static int64_t tiles_of(mcl__shape tiled, int tile)
 {
-    return (int64_t)tiled.d[0] * ceil_div(tiled.d[1], tile) * ceil_div(tiled.d[2], tile);
+    return (int64_t)tiled.d[0] * mcl__ceil_div(tiled.d[1], tile) * mcl__ceil_div(tiled.d[2], tile);
 }
 
 static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, uint64_t local)

@@ -1,5 +1,6 @@
 /* Lowers dense layers and convolutions to kernels/product.cl: one launch that reads everything as it is. */
 #include "ops/product.h"
+#include "base/divide.h"
 #include "ops/batch_norm.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
@@ -22,11 +23,6 @@ typedef struct extent {
 } extent;
 static const extent extents[] = {{144, 256}, {48, 48}};
 
-static int ceil_div(int a, int b)
-{
-    return (a + b - 1) / b;
-}
-
 static int clamp(int value, int least, int most)
 {
     return value < least ? least : value > most ? most : value;
@@ -43,7 +39,7 @@ static mcl__product_tile choose_tile(int columns)
     mcl__product_tile best = mcl__product_tiles[1];
     for (int i = 0; i < MCL__PRODUCT_TILES; i++) {
         int width = mcl__product_tiles[i].NV * VW, least = best.NV * VW;
-        if (ceil_div(columns, width) * width < ceil_div(columns, least) * least) best = mcl__product_tiles[i];
+        if (mcl__ceil_div(columns, width) * width < mcl__ceil_div(columns, least) * least) best = mcl__product_tiles[i];
     }
     return best;
 }
@@ -94,15 +90,15 @@ static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, 
 static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, int enough,
                    size_t global[2])
 {
-    int panels = ceil_div(a->columns, t.NV * VW);
-    int blocks = ceil_div(rows, most), shares = clamp(ceil_div(wanted, blocks * others), 1, panels);
-    a->panels = ceil_div(panels, shares);
-    shares = ceil_div(panels, a->panels);
-    if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, ceil_div(rows, t.P));
-    a->block = ceil_div(ceil_div(rows, blocks), t.P) * t.P;
-    blocks = ceil_div(rows, a->block);
-    a->span = a->block * ceil_div(blocks, enough);
-    global[0] = (size_t)ceil_div(rows, a->span);
+    int panels = mcl__ceil_div(a->columns, t.NV * VW);
+    int blocks = mcl__ceil_div(rows, most), shares = clamp(mcl__ceil_div(wanted, blocks * others), 1, panels);
+    a->panels = mcl__ceil_div(panels, shares);
+    shares = mcl__ceil_div(panels, a->panels);
+    if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, mcl__ceil_div(rows, t.P));
+    a->block = mcl__ceil_div(mcl__ceil_div(rows, blocks), t.P) * t.P;
+    blocks = mcl__ceil_div(rows, a->block);
+    a->span = a->block * mcl__ceil_div(blocks, enough);
+    global[0] = (size_t)mcl__ceil_div(rows, a->span);
     global[1] = (size_t)shares;
 }
 
@@ -117,7 +113,7 @@ static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
 {
     if (!a->stays) return;
     if (a->block > NEAR) a->block = NEAR;
-    if (rows_follow(a)) a->pace = ceil_div(t.P, a->panels);
+    if (rows_follow(a)) a->pace = mcl__ceil_div(t.P, a->panels);
 }
 
 /* Not of data gradients, whose classes share a block's rows; and of the final result, so that all codes must be the kernel's. */
@@ -140,7 +136,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
     char prelude[MCL__PRELUDE_BYTES];
     int taken = mcl__epilogue_plain(&problem->epilogue, 0), classes = a->classes_h * a->classes_w;
-    int rows = a->N * ceil_div(a->TH, a->classes_h) * ceil_div(a->TW, a->classes_w);
+    int rows = a->N * mcl__ceil_div(a->TH, a->classes_h) * mcl__ceil_div(a->TW, a->classes_w);
     bool staged = a->KH * a->KW > 1 || a->base_h != 0 || a->base_w != 0 || problem->prologue.count > 0;
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__product_takes_stats(problem, capabilities);
     int wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);

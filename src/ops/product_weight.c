@@ -1,5 +1,6 @@
 /* Lowers weight gradients of dense layers and convolutions to kernels/product_weight.cl, a product over pixels, in blocks of the
  * result and chunks of pixels that are added in a fixed order. */
+#include "base/divide.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include "ops/product.h"
@@ -21,21 +22,11 @@ enum { READ = 2, STAGE = 6, COPY = 12 };
 static const int block_counts[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128}; /* along one side of dw */
 enum { COUNTS = sizeof block_counts / sizeof *block_counts };
 
-static int round_up(int a, int b)
-{
-    return (a + b - 1) / b * b;
-}
-
-static int ceil_div(int a, int b)
-{
-    return (a + b - 1) / b;
-}
-
 /* Floats from a staged pixel to the next: room for a tile, and for what is copied beyond the end; an odd number of vectors, since
  * a power of two would use few sets of a cache. */
 static int pitch_of(int floats)
 {
-    return ((round_up(floats, VW) / VW + 1) | 1) * VW;
+    return ((mcl__round_up(floats, VW) / VW + 1) | 1) * VW;
 }
 
 static int64_t sums_of(const mcl_product_block_args *b)
@@ -54,17 +45,17 @@ typedef struct extent {
 static bool divide(mcl_product_block_args *b, mcl__product_tile t, extent e, double *cost)
 {
     int width = t.NV * VW, blocks = b->row_blocks * b->column_blocks;
-    b->rows = round_up(ceil_div(e.rows, b->row_blocks), b->swapped ? width : t.P);
-    b->columns = round_up(ceil_div(e.columns, b->column_blocks), b->swapped ? t.P : width);
-    if (ceil_div(e.rows, b->rows) != b->row_blocks || ceil_div(e.columns, b->columns) != b->column_blocks) return false;
+    b->rows = mcl__round_up(mcl__ceil_div(e.rows, b->row_blocks), b->swapped ? width : t.P);
+    b->columns = mcl__round_up(mcl__ceil_div(e.columns, b->column_blocks), b->swapped ? t.P : width);
+    if (mcl__ceil_div(e.rows, b->rows) != b->row_blocks || mcl__ceil_div(e.columns, b->columns) != b->column_blocks) return false;
     b->source_pitch = pitch_of(b->rows), b->gradient_pitch = pitch_of(b->columns);
-    b->sum_rows = round_up(b->swapped ? b->columns : b->rows, VW);
+    b->sum_rows = mcl__round_up(b->swapped ? b->columns : b->rows, VW);
     b->follow = e.follow, b->direct = e.plain && blocks == 1;
     int64_t depth = (e.scratch / (int64_t)sizeof(float) - sums_of(b)) / (b->source_pitch + b->gradient_pitch);
     if (depth < LEAST_DEPTH) return false;
     b->depth = depth > MOST_DEPTH ? MOST_DEPTH : (int)depth;
 
-    int64_t chunks = ceil_div(ITEMS, blocks * e.groups), most = e.pixels / LEAST_CHUNK,
+    int64_t chunks = mcl__ceil_div(ITEMS, blocks * e.groups), most = e.pixels / LEAST_CHUNK,
             elements = (int64_t)e.rows * e.columns * e.groups;
     if (most > INT32_MAX / elements) most = INT32_MAX / elements;
     if (chunks > most) chunks = most > 1 ? most : 1;
@@ -123,7 +114,7 @@ void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *prob
     mcl_product_block_args b = {0};
     mcl_product_args args = mcl__product_fwd_args(problem, a);
     mcl__product_tile t = blocks_for(&b, problem, a, mcl__lowering_capabilities(lowering));
-    int chunks = ceil_div(a->N * a->OH * a->OW, b.chunk), elements = mcl__shape_elements(problem->out[0]);
+    int chunks = mcl__ceil_div(a->N * a->OH * a->OW, b.chunk), elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
     size_t scratch = (size_t)sums_of(&b) + (size_t)b.depth * (size_t)(b.source_pitch + b.gradient_pitch);

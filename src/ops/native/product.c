@@ -3,6 +3,7 @@
  * A pair of blocks costs 2 * BLOCK^2 copies and BLOCK^3 multiply-adds. Areas at the edges compute whole tiles too: what a
  * block has beyond its area is zero there, and is never stored. */
 #include "ops/native/product.h"
+#include "base/divide.h"
 #include "ops/native/native.h"
 #include <string.h>
 
@@ -14,15 +15,13 @@ static int least(int a, int b) { return a < b ? a : b; }
 /* The size of equal pieces, none larger than a block, that an extent of C is cut into. */
 static int piece(int extent, int step)
 {
-    int pieces = (extent - 1) / MCL__BLOCK + 1, size = (extent - 1) / pieces + 1;
-    return (size - 1) / step * step + step;
+    int pieces = mcl__ceil_div(extent, MCL__BLOCK), size = mcl__ceil_div(extent, pieces);
+    return mcl__round_up(size, step);
 }
 
-static int pieces(int extent, int step) { return (extent - 1) / piece(extent, step) + 1; }
+static int pieces(int extent, int step) { return mcl__ceil_div(extent, piece(extent, step)); }
 
 int mcl__native_product_areas(int M, int N) { return pieces(M, ROW_STEP) * pieces(N, COLUMN_STEP); }
-
-static int up_to(int value, int step) { return (value + step - 1) / step * step; }
 
 /* What tiles read of a block (rows,columns) beyond what was loaded, (loaded_rows,loaded_columns). */
 static void clear_surplus(float *block, int rows, int columns, int loaded_rows, int loaded_columns)
@@ -48,7 +47,7 @@ static void area_product(const mcl__product *p, const mcl__tile *tile, const mcl
 {
     _Alignas(64) mcl__block a, b, c;
     int first = area->part * p->part, end = least(p->K - first, p->part) + first;
-    int rows = up_to(area->rows, tile->rows), columns = up_to(area->columns, tile->columns);
+    int rows = mcl__round_up(area->rows, tile->rows), columns = mcl__round_up(area->columns, tile->columns);
     for (int k = first; k < end; k += MCL__BLOCK) {
         int depth = least(MCL__BLOCK, end - k);
         mcl__area of_a = {area->index, area->part, area->row, area->rows, k, depth};

@@ -1,0 +1,8 @@
+/* Whole parts of numbers that are not negative; no sum on the way to overflow. */
+#ifndef MCL_BASE_DIVIDE_H
+#define MCL_BASE_DIVIDE_H
+
+static inline int mcl__ceil_div(int a, int b) { return a / b + (a % b != 0); }
+static inline int mcl__round_up(int a, int to) { return mcl__ceil_div(a, to) * to; }
+
+#endif
