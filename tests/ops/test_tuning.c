@@ -183,6 +183,23 @@ START_TEST(devices_have_a_class)
 }
 END_TEST
 
+/* One file for `--gemm auto` and `own` where no library serves products, another for other threads. */
+START_TEST(files_are_by_what_computes)
+{
+    static const mcl_device_options options[] = {{.threads = 1}, {.threads = 1, .gemm = "own"}, {.threads = 2}};
+    char *path[3];
+    for (int i = 0; i < 3; i++) {
+        mcl_device *device;
+        ck_assert_int_eq(mcl_device_open("native", &options[i], &device, NULL), MCL_OK);
+        ck_assert_int_eq(mcl__tuning_path(device, &path[i], NULL), MCL_OK);
+        mcl_device_close(device);
+    }
+    ck_assert_str_eq(path[0], path[1]);
+    ck_assert_str_ne(path[0], path[2]);
+    for (int i = 0; i < 3; i++) free(path[i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("tuning");
@@ -194,6 +211,7 @@ int main(void)
     tcase_add_test(tcase, failures_are_remembered);
     tcase_add_test(tcase, prologues_are_recorded);
     tcase_add_test(tcase, devices_have_a_class);
+    tcase_add_test(tcase, files_are_by_what_computes);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
