@@ -4,6 +4,9 @@
   follow.py --follow BUILD/tests/torch/follow --reference torch_train.py [--networks mlp,lenet,...] [--device native,cpu,...]
             [--fashion FOLDER] [--cifar FOLDER] [--steps 20] [--batch 0] [--variant V]
 
+The reference is a script with MODELS, name: (constructor, input shape, batch), whose tensors have the names in the second column
+of tests/nn/torch_names.tsv; tests/bench/torch_train.py has others.
+
 For each network: PyTorch's weights go to our names (tests/nn/torch_names.tsv) and into a safetensors file with fixed batches;
 both sides train with SGD (rate 0.01, momentum 0.9, weight decay 5e-4). Printed, as relative differences, and in brackets those of
 PyTorch in NHWC against PyTorch in NCHW, the control that shows how far equals drift apart:
