@@ -31,11 +31,11 @@
 #define ITEMS (GX * GY)
 #define ROWS (4 * GY * RV)
 #define COLUMNS (4 * GX * CV)
-#define DEPTH 16
+#define DEPTH MCL_GEMM_DEPTH
 
 /* Four floats more than a row: items that store a column of a slice meet in pairs at a bank, not in fours. Vectors stay aligned. */
-#define ROW_PITCH (ROWS + 4)
-#define COLUMN_PITCH (COLUMNS + 4)
+#define ROW_PITCH (ROWS + MCL_GEMM_PADDING)
+#define COLUMN_PITCH (COLUMNS + MCL_GEMM_PADDING)
 
 /* Vectors of a slice that an item loads. */
 #define ROW_LOADS (ROWS * DEPTH / (4 * ITEMS))

@@ -21,6 +21,9 @@ typedef struct mcl_block_args {
 } mcl_block_args;
 #define MCL_BLOCK_ROWS 32 /* rows that one work-item of conv2d_block makes */
 
+#define MCL_GEMM_DEPTH 16  /* of a slice that a group of conv2d_gemm holds in local memory, */
+#define MCL_GEMM_PADDING 4 /* and floats between its rows */
+
 /* dw[tap][rows][K] = sum over pixels of x[source(pixel, tap)][rows] * dy[pixel][K]; x (N,XH,XW,pitch), dy (N,OH,OW,K).
  * A chunk is `chunk` picture rows (of N * OH); chunk q writes its own copy q of dw. */
 typedef struct mcl_weight_args {

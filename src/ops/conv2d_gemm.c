@@ -10,7 +10,7 @@ typedef struct tile {
     int GX, GY, RV, CV;
 } tile;
 static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1}, {8, 16, 1, 1}};
-enum { TILES = sizeof tiles / sizeof *tiles, DEPTH = 16, PADDING = 4, LEAST_COLUMNS = 16, GROUPS_A_UNIT = 2 };
+enum { TILES = sizeof tiles / sizeof *tiles, LEAST_COLUMNS = 16, GROUPS_A_UNIT = 2 };
 
 static int rows_of(tile t)
 {
@@ -24,7 +24,7 @@ static int columns_of(tile t)
 
 static bool tile_fits(tile t, const mcl__capabilities *capabilities)
 {
-    uint64_t floats = (uint64_t)DEPTH * (uint64_t)(rows_of(t) + columns_of(t) + 2 * PADDING);
+    uint64_t floats = (uint64_t)MCL_GEMM_DEPTH * (uint64_t)(rows_of(t) + columns_of(t) + 2 * MCL_GEMM_PADDING);
     return capabilities->max_work_group >= (uint64_t)(t.GX * t.GY) && capabilities->local_memory >= floats * sizeof(float);
 }
 
