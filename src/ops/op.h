@@ -81,7 +81,7 @@ typedef struct mcl__problem {
 int mcl__epilogue_input(const mcl__problem *problem, int first); /* index of the first tensor of the epilogue's code `first` */
 
 /* Argument structs from a problem, shared by variants, native and tests. */
-mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem); /* all three passes */
+mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem); /* all three passes; of a dense layer, as a 1x1 convolution */
 mcl_dense_args mcl__dense_args(const mcl__problem *problem);
 mcl_pool_args mcl__pool_args(const mcl__problem *problem);
 mcl_batch_norm_args mcl__batch_norm_args(const mcl__problem *problem);
