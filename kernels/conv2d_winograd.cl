@@ -7,6 +7,8 @@
  *              | work-item|                                      V = B^T d B    [tile][POINTS][depth]
  *              +----------+                                      M += V U, a register tile of P tiles x NV vectors at a time
  *                                                              y = A^T M A      M: [tile][POINTS][columns]
+ * Where a block's columns are one register tile and no more than its only block of channels, M takes the place of V. While it
+ * multiplies, an item that has all channels asks memory for the pixels that it transforms next and for those that it writes.
  * A product in the POINTS = (TILE + 2)^2 transformed values of a tile takes the place of 9 TILE^2 products: 4 times fewer
  * for TILE 4. For each of its tiles, an item transforms `depth` channels to use them in `columns` channels. Tiles of V stand as
  * far apart as those of MOST_DEPTH channels, so that one program with constant distances serves all depths.
@@ -85,23 +87,26 @@ void winograd_weights(__global const float *restrict w, __local float *restrict 
 }
 
 /* M = V U, or M += V U after the first block of channels. */
-void winograd_products(__local const float *restrict u, __local const float *restrict v, __local float *restrict m, int count,
-                       int depth, int columns, int begun, mcl_winograd_args a)
+void winograd_products(__local const float *restrict u, __local const float *v, __local float *m, int count, int depth, int columns,
+                       int begun, upcoming source_next, upcoming target_next, mcl_winograd_args a)
 {
     for (int q = 0; q < POINTS; q++)
         for (int k = 0; k < columns; k += WIDTH)
             for (int t = 0; t < count; t += P) {
                 __local const float *weight = u + q * U_PITCH(a) + k * a.depth;
                 __local const float *source = v + t * V_TILE + q * a.depth;
-                __local float *target = m + (t * POINTS + q) * a.columns + k;
+                __local float *target = m + t * a.sum_tile + q * a.sum_point + k;
                 VECTOR sum[P][NV];
 #pragma unroll
                 for (int i = 0; i < P; i++)
 #pragma unroll
                     for (int j = 0; j < NV; j++)
-                        sum[i][j] = begun ? VLOAD(j, target + i * POINTS * a.columns) : (VECTOR)(0.0f);
+                        sum[i][j] = begun ? VLOAD(j, target + i * a.sum_tile) : (VECTOR)(0.0f);
                 for (int c = 0; c < depth; c++) {
                     VECTOR across[NV];
+                    PREFETCH(source_next.at);
+                    PREFETCH(target_next.at);
+                    source_next.at += source_next.pace, target_next.at += target_next.pace;
 #pragma unroll
                     for (int j = 0; j < NV; j++) across[j] = VLOAD(j, weight + c * WIDTH);
 #pragma unroll
@@ -114,19 +119,19 @@ void winograd_products(__local const float *restrict u, __local const float *res
 #pragma unroll
                 for (int i = 0; i < P; i++)
 #pragma unroll
-                    for (int j = 0; j < NV; j++) VSTORE(sum[i][j], j, target + i * POINTS * a.columns);
+                    for (int j = 0; j < NV; j++) VSTORE(sum[i][j], j, target + i * a.sum_tile);
             }
 }
 
 /* The results of one tile and one vector of channels. */
-void winograd_targets(__local const float *restrict m, VECTOR result[TILE][TILE], int columns)
+void winograd_targets(__local const float *restrict m, VECTOR result[TILE][TILE], int pitch)
 {
     VECTOR half_way[TILE][SIDE];
 #pragma unroll 1
     for (int s = 0; s < SIDE; s++) {
         VECTOR point[SIDE], out[TILE];
 #pragma unroll
-        for (int r = 0; r < SIDE; r++) point[r] = VLOAD(0, m + (r * SIDE + s) * columns);
+        for (int r = 0; r < SIDE; r++) point[r] = VLOAD(0, m + (r * SIDE + s) * pitch);
         winograd_target(point, out);
 #pragma unroll
         for (int r = 0; r < TILE; r++) half_way[r][s] = out[r];
@@ -141,7 +146,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
 {
     const int block = (int)get_global_id(1), k0 = block * a.K / a.column_blocks;
     const int columns = (block + 1) * a.K / a.column_blocks - k0, tiles = a.tiles_h * a.tiles_w;
-    __local float *u = scratch, *v = u + POINTS * U_PITCH(a), *m = v + a.group * V_TILE;
+    __local float *u = scratch, *v = u + POINTS * U_PITCH(a), *m = a.in_place ? v : v + a.group * V_TILE;
     VECTOR result[TILE][TILE];
 
     for (int s = 0; s < a.span; s++) {
@@ -149,9 +154,13 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
         if (count <= 0) return;
         for (int b = 0; b < a.depth_blocks; b++) {
             const int c0 = b * a.C / a.depth_blocks, depth = (b + 1) * a.C / a.depth_blocks - c0;
+            const int steps = POINTS * ((columns + WIDTH - 1) / WIDTH) * ((count + P - 1) / P) * depth;
+            const int asked = depth == a.C && columns == a.K ? count : 0;
             if (s == 0 || a.depth_blocks > 1) winograd_weights(w, u, c0, depth, k0, columns, a);
             winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, V_TILE, a.depth, a PROLOGUE_ARGS);
-            winograd_products(u, v, m, count, depth, columns, b > 0, a);
+            winograd_products(u, v, m, count, depth, columns, b > 0,
+                              upcoming_tiles(x, first + a.group, asked, a.SH, a.SW * a.C, steps, a),
+                              upcoming_tiles(y, first, asked, a.TH, a.TW * a.K, steps, a), a);
         }
         for (int t = 0; t < count; t++) {
             const int tile = first + t, h = tile / a.tiles_w % a.tiles_h * TILE, left = tile % a.tiles_w * TILE;
@@ -159,7 +168,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
             const int corner = (tile / tiles * a.TH + h) * a.TW + left;
             for (int k = 0; k < columns; k += VW) {
                 const int channel = k0 + min(k, columns - VW);
-                winograd_targets(m + t * POINTS * a.columns + k, result, a.columns);
+                winograd_targets(m + t * a.sum_tile + k, result, a.sum_point);
 #pragma unroll 1
                 for (int i = 0; i < rows; i++)
 #pragma unroll 1

@@ -72,7 +72,7 @@ void winograd_clear_rest(__local float *values, int used, int channels, int pitc
 
 /* M = V^T U, or M += V^T U after the first group. */
 void winograd_products(__local const float *restrict u, __local const float *restrict v, __local float *restrict m, int count,
-                       int u_pitch, int v_pitch, int begun, mcl_winograd_args a)
+                       int u_pitch, int v_pitch, int begun, upcoming source_next, upcoming gradient_next, mcl_winograd_args a)
 {
     for (int q = 0; q < POINTS; q++)
         for (int k = 0; k < a.columns; k += WIDTH)
@@ -88,6 +88,9 @@ void winograd_products(__local const float *restrict u, __local const float *res
                         sum[i][j] = begun ? LOCAL_AT(target + i * a.columns, j) : (VECTOR)(0.0f);
                 for (int t = 0; t < count; t++) {
                     VECTOR across[NV];
+                    PREFETCH(source_next.at);
+                    PREFETCH(gradient_next.at);
+                    source_next.at += source_next.pace, gradient_next.at += gradient_next.pace;
 #pragma unroll
                     for (int j = 0; j < NV; j++) across[j] = LOCAL_AT_CONST(gradient, j);
 #pragma unroll
@@ -147,9 +150,12 @@ __kernel void conv2d_winograd_weight(__global const float *restrict x, __global 
     for (int s = 0; s < a.span; s++) {
         const int first = (part * a.span + s) * a.group, count = min(a.group, a.N * a.tiles_h * a.tiles_w - first);
         if (count <= 0) break;
+        const int steps = POINTS * (a.columns / WIDTH) * (a.rows / P) * count;
         winograd_sources(x, v, first, count, c0, rows, a.rows, v_pitch, a PROLOGUE_ARGS);
         winograd_gradients(dy, u, first, count, k0, columns, u_pitch, a);
-        winograd_products(u, v, m, count, u_pitch, v_pitch, s > 0, a);
+        winograd_products(u, v, m, count, u_pitch, v_pitch, s > 0,
+                          upcoming_tiles(x, first + a.group, rows == a.C ? count : 0, a.SH, a.SW * a.C, steps, a),
+                          upcoming_tiles(dy, first + a.group, columns == a.K ? count : 0, a.TH, a.TW * a.K, steps, a), a);
     }
     dw += (part * 9 * a.C + c0) * a.K + k0;
     for (int c = 0; c < rows; c++)

@@ -4,6 +4,22 @@
 #include "conv2d_tile.h"
 #include "winograd.h"
 
+/* What is read or written soon: as many floats a step as bring all of it in time. */
+typedef struct upcoming {
+    __global const float *at;
+    int pace;
+} upcoming;
+
+/* The lines under tiles [first, first + count), all channels of them, in `steps` steps. */
+upcoming upcoming_tiles(__global const float *tensor, int first, int count, int height, int line, int steps, mcl_winograd_args a)
+{
+    const int tiles = a.tiles_h * a.tiles_w, left = min(count, a.N * tiles - first), last = first + left - 1;
+    const int from = (first / tiles * height + first / a.tiles_w % a.tiles_h * TILE) * line;
+    const int to = (last / tiles * height + (last / a.tiles_w % a.tiles_h + 1) * TILE) * line;
+    const upcoming found = {tensor + from, left > 0 ? (to - from + steps - 1) / steps : 0};
+    return found;
+}
+
 /* V = B^T d B of tiles [first, first + count), channels [c0, c0 + depth); tiles past the last one are the last one. A tile's
  * values are tile_pitch floats from the next one's, a point's point_pitch. The prologue's codes are applied to d. */
 void winograd_sources(__global const float *restrict x, __local float *restrict v, int first, int count, int c0, int depth,

@@ -68,6 +68,9 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
     args->tiles_h = mcl__ceil_div(args->TH, s.tile), args->tiles_w = mcl__ceil_div(args->TW, s.tile);
     args->depth_blocks = mcl__ceil_div(args->C, s.depth), args->column_blocks = mcl__ceil_div(args->K, COLUMNS);
     args->columns = s.columns, args->depth = s.depth;
+    args->in_place = args->depth_blocks == 1 && s.columns <= s.NV * VW && s.columns <= s.depth;
+    args->sum_tile = points_of(s.tile) * (args->in_place ? MOST_DEPTH : s.columns);
+    args->sum_point = args->in_place ? s.depth : s.columns;
     int tiles = args->N * args->tiles_h * args->tiles_w;
     bool weights_stay = args->depth_blocks == 1;
     args->group = choose_group(&s, tiles, weights_stay, mcl__lowering_capabilities(lowering)->local_memory);
@@ -127,7 +130,6 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
 /* --- weight gradient */
 
 enum {
-    ROWS = 8,        /* of a register tile */
     GROUP = 32,      /* most tiles in scratch together: sums are loaded and stored once for each group */
     LEAST_GROUP = 8,
     LEAST_GROUPS = 2 /* of an item: each makes a copy of its part of the result */
@@ -142,6 +144,12 @@ static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int tile)
 static int weight_vectors(int K)
 {
     return K < 2 * VW ? 1 : 2;
+}
+
+/* Of a register tile, whose sums are 16 vectors. */
+static int weight_rows(int K)
+{
+    return 16 / weight_vectors(K);
 }
 
 /* Equal groups of tiles, as large as `local` allows, in parts; they are as many as keep threads busy where blocks of channels
@@ -174,7 +182,7 @@ static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_
         .depth_blocks = mcl__ceil_div(a->C, COLUMNS),
         .column_blocks = mcl__ceil_div(a->K, COLUMNS),
     };
-    args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), ROWS);
+    args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), weight_rows(a->K));
     args.columns = mcl__round_up(mcl__ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
     choose_parts(&args, tile, local);
     return args;
@@ -193,7 +201,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     mcl__lower_algorithm(lowering, algorithm_of(tile));
     mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight",
                       mcl__problem_prelude(problem, 0, prelude), "-DTILE=%d -DNV=%d -DP=%d",
-                      tile, weight_vectors(a->K), ROWS);
+                      tile, weight_vectors(a->K), weight_rows(a->K));
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
