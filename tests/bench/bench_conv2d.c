@@ -1,5 +1,5 @@
-/* GFLOP/s of the variants of convolutions and dense layers: bench_conv2d [DEVICE [VARIANT [BATCH [FILTER]]]]. FILTER is part
- * of a line's name ("1x1", "32x32   96->24"). Derived forms are made every time, as in training, with everything else of a
+/* GFLOP/s of the variants of convolutions and dense layers: bench_conv2d [DEVICE [VARIANT [BATCH [FILTER [far]]]]]. FILTER is
+ * part of a line's name ("1x1", "32x32   96->24"); `far` operands come from memory. Derived forms are made every time, as in training, with everything else of a
  * variant. The figure is the best of a few rounds. */
 #include "bench/measure.h"
 #include <stdio.h>
@@ -21,9 +21,9 @@ static const layer layers[] = {
     {32, 96, 96, 3, 1, 96},  {16, 192, 192, 3, 2, 192}, {8, 576, 576, 3, 1, 576}, {16, 64, 128, 3, 1, 4},
 };
 
-static void bench(mcl_device *device, const mcl__problem *problem, const char *variant, char text[64])
+static void bench(mcl_device *device, const mcl__problem *problem, const char *variant, bool far, char text[64])
 {
-    bench_figures f = bench_problem(device, problem, variant);
+    bench_figures f = bench_problem(device, problem, variant, far);
     snprintf(text, 64, "%7.1f %7.3f %-9.9s", f.flops / f.seconds * 1e-9, f.seconds * 1e3, f.variant);
 }
 
@@ -66,6 +66,7 @@ int main(int argc, char **argv)
     mcl_device *device = NULL;
     const char *variant = argc > 2 && strcmp(argv[2], "auto") ? argv[2] : NULL, *filter = argc > 4 ? argv[4] : "";
     int batch = argc > 3 ? atoi(argv[3]) : 64;
+    bool far = argc > 5 && !strcmp(argv[5], "far");
     mcl__ops_register_native();
     if (mcl_device_open(argc > 1 ? argv[1] : "auto", NULL, &device, &error) != MCL_OK) bench_stop("device", &error);
     printf("%s, batch %d: GFLOP/s, ms, variant\n%-28s %-26s %-26s %-26s\n", mcl_device_get_info(device)->name, batch, "", "forward",
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
                  l.groups);
         if (!strstr(name, filter)) continue;
         describe(l, pass, batch);
-        for (int p = 0; p < 3; p++) bench(device, &pass[p], variant, text[p]);
+        for (int p = 0; p < 3; p++) bench(device, &pass[p], variant, far, text[p]);
         printf("%s %s %s %s\n", name, text[0], text[1], text[2]);
         fflush(stdout);
     }

@@ -1,4 +1,4 @@
-/* GB/s of the operators that memory bounds: bench_ops [DEVICE [OPERATOR [VARIANT [BATCH]]]]. An operator's bytes are its
+/* GB/s of the operators that memory bounds: bench_ops [DEVICE [OPERATOR [VARIANT [BATCH [far]]]]]. An operator's bytes are its
  * operands', each once; `map` with one code is a plain copy's traffic, so its rows are what the others compare with. */
 #include "bench/measure.h"
 #include "support/problem.h"
@@ -9,6 +9,7 @@
 static mcl_device *device;
 static const char *only, *variant;
 static int batch = 64;
+static bool far;
 
 static void bench(mcl__problem *problem, const char *what)
 {
@@ -16,7 +17,7 @@ static void bench(mcl__problem *problem, const char *what)
     const char *name = mcl__op_get(problem->op)->name;
     if (only && strcmp(only, name)) return;
     if (test_problem_infer(problem, &error) != MCL_OK) bench_stop("shapes", &error);
-    bench_figures f = bench_problem(device, problem, variant);
+    bench_figures f = bench_problem(device, problem, variant, far);
     printf("%-28s %-24s %8.1f MB %8.3f ms %7.1f GB/s %7.1f GFLOP/s  %s\n", name, what, f.bytes * 1e-6, f.seconds * 1e3,
            f.bytes / f.seconds * 1e-9, f.flops / f.seconds * 1e-9, f.variant);
     fflush(stdout);
@@ -182,6 +183,7 @@ int main(int argc, char **argv)
     if (argc > 2 && strcmp(argv[2], "all")) only = argv[2];
     if (argc > 3 && strcmp(argv[3], "auto")) variant = argv[3];
     if (argc > 4) batch = atoi(argv[4]);
+    far = argc > 5 && !strcmp(argv[5], "far");
     mcl__ops_register_native();
     if (mcl_device_open(argc > 1 ? argv[1] : "auto", NULL, &device, &error) != MCL_OK) bench_stop("device", &error);
     printf("%s, batch %d\n", mcl_device_get_info(device)->name, batch);

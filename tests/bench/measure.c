@@ -6,6 +6,8 @@
 #include <time.h>
 
 #define MOST_LAUNCHES 64
+#define MOST_SETS 16
+#define FAR_BYTES 256e6 /* of all sets together: more than a cache holds */
 
 typedef struct memory {
     mcl_buffer *in[MCL__MAX_OPERANDS], *out[MCL__MAX_OUTPUTS], *derived[4], *workspace[6];
@@ -130,25 +132,29 @@ static double bytes_of(const mcl__problem *problem)
     return (double)bytes;
 }
 
-bench_figures bench_problem(mcl_device *device, const mcl__problem *problem, const char *variant)
+bench_figures bench_problem(mcl_device *device, const mcl__problem *problem, const char *variant, bool far)
 {
     mcl__capabilities capabilities = mcl__capabilities_of(device);
     const mcl__op *op = mcl__op_get(problem->op);
     mcl__lowered lowered;
     mcl_error error = {0};
-    memory m = {0};
-    mcl__launch *launches[MOST_LAUNCHES];
+    memory m[MOST_SETS] = {0};
+    mcl__launch *launches[MOST_SETS * MOST_LAUNCHES];
+    bench_figures figures = {.bytes = bytes_of(problem)};
+    int sets = !far ? 1 : figures.bytes * MOST_SETS < FAR_BYTES ? MOST_SETS : (int)(FAR_BYTES / figures.bytes) + 1;
     if (mcl__lower(problem, &capabilities, variant, &lowered, &error) != MCL_OK) bench_stop("lowering", &error);
     if (lowered.commands > MOST_LAUNCHES) bench_stop("too many launches", NULL);
-    make_memory(device, problem, &lowered, &m);
-    for (int i = 0; i < lowered.commands; i++) launches[i] = bind(device, &m, &lowered.command[i]);
+    for (int s = 0; s < sets; s++) {
+        make_memory(device, problem, &lowered, &m[s]);
+        for (int i = 0; i < lowered.commands; i++) launches[s * lowered.commands + i] = bind(device, &m[s], &lowered.command[i]);
+    }
 
-    bench_figures figures = {.seconds = measure(device, launches, lowered.commands), .bytes = bytes_of(problem)};
+    figures.seconds = measure(device, launches, sets * lowered.commands) / sets;
     figures.flops = op->flops ? op->flops(problem) : mcl__shape_elements(problem->out[0]);
     snprintf(figures.variant, sizeof figures.variant, "%s", lowered.variant->name);
 
-    for (int i = 0; i < lowered.commands; i++) mcl__launch_destroy(device, launches[i]);
-    free_memory(&m, problem, &lowered);
+    for (int i = 0; i < sets * lowered.commands; i++) mcl__launch_destroy(device, launches[i]);
+    for (int s = 0; s < sets; s++) free_memory(&m[s], problem, &lowered);
     mcl__lowered_free(&lowered);
     return figures;
 }
