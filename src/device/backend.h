@@ -8,6 +8,7 @@
 struct mcl_buffer {
     mcl_device *device;
     uint64_t bytes;
+    bool zeros; /* when it is created */
 };
 
 struct mcl__backend {

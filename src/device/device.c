@@ -283,6 +283,20 @@ void mcl__launch_destroy(mcl_device *device, mcl__launch *launch)
     if (launch) device->backend->launch_destroy(device, launch);
 }
 
+mcl_status mcl__buffer_create_zeros(mcl_device *device, uint64_t bytes, mcl_buffer **buffer)
+{
+    mcl__launch *fill = NULL;
+    MCL_TRY(mcl_buffer_create(device, bytes, buffer));
+    if ((*buffer)->zeros) return MCL_OK;
+    mcl_status status = mcl__launch_fill(device, "zero", (mcl__view){*buffer, 0, bytes}, 0, &fill);
+    if (status == MCL_OK) status = mcl__launch_run(device, fill);
+    mcl__launch_destroy(device, fill);
+    if (status == MCL_OK) return MCL_OK;
+    mcl_buffer_destroy(*buffer);
+    *buffer = NULL;
+    return status;
+}
+
 bool mcl__gemm_available(mcl_device *device, const char **why)
 {
     const char *reason = NULL;

@@ -88,6 +88,9 @@ void mcl__fence_destroy(mcl_device *device, mcl__fence *fence);
 /* A hash of all kernel sources that the device compiles from; native's kernels change with the library's version. */
 void mcl__kernels_hash(mcl_device *device, char hex[33]);
 
+/* A buffer of zeros. Where the memory is the host's own, its pages may still come when they are used. */
+mcl_status mcl__buffer_create_zeros(mcl_device *device, uint64_t bytes, mcl_buffer **buffer);
+
 /* Records the first failure in the device and returns status. */
 mcl_status mcl__device_fail(mcl_device *device, mcl_status status, const char *format, ...) MCL_PRINTF(3, 4);
 

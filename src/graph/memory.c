@@ -239,24 +239,13 @@ void mcl__memory_free(mcl__memory *memory)
 
 /* --- Buffers ------------------------------------------------------------------------------------------------------------ */
 
-mcl_status mcl__zero_buffer(mcl_device *device, mcl_buffer *buffer, mcl_error *error)
-{
-    mcl__launch *fill = NULL;
-    mcl__view view = {buffer, 0, mcl__buffer_bytes(buffer)};
-    mcl_status status = mcl__launch_fill(device, "zero", view, 0, &fill);
-    if (status == MCL_OK) status = mcl__launch_run(device, fill);
-    mcl__launch_destroy(device, fill);
-    return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "%s", mcl_device_error(device)->text);
-}
-
 mcl_status mcl__slabs_create(mcl_device *device, mcl__slabs *slabs, mcl_error *error)
 {
     slabs->buffer = calloc(slabs->count > 0 ? (size_t)slabs->count : 1, sizeof *slabs->buffer);
     if (!slabs->buffer) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a plan");
     for (int i = 0; i < slabs->count; i++) {
-        mcl_status status = mcl_buffer_create(device, slabs->bytes[i], &slabs->buffer[i]);
+        mcl_status status = mcl__buffer_create_zeros(device, slabs->bytes[i], &slabs->buffer[i]);
         if (status != MCL_OK) return mcl__fail(error, status, "%s", mcl_device_error(device)->text);
-        MCL_TRY(mcl__zero_buffer(device, slabs->buffer[i], error));
     }
     return MCL_OK;
 }

@@ -41,10 +41,9 @@ void mcl__memory_free(mcl__memory *memory);
 int mcl__graph_root(const mcl__graph *graph, int tensor); /* the tensor whose memory a view shares; itself if none */
 uint64_t mcl__tensor_bytes(const mcl__tensor *tensor);
 
-/* Buffers on the device, filled with zeros so that every page is really there. */
+/* Buffers of zeros on the device. */
 mcl_status mcl__slabs_create(mcl_device *device, mcl__slabs *slabs, mcl_error *error);
 void mcl__slabs_destroy(mcl__slabs *slabs);
 uint64_t mcl__slabs_bytes(const mcl__slabs *slabs);
-mcl_status mcl__zero_buffer(mcl_device *device, mcl_buffer *buffer, mcl_error *error); /* waits */
 
 #endif

@@ -76,9 +76,8 @@ static mcl_status create_buffer(mcl_device *device, uint64_t bytes, const char *
     if (limit && bytes > limit)
         return mcl__fail(error, MCL_ERROR_MEMORY, "the model's %s need %.1f MiB in one piece, and %s allocates at most %.1f MiB",
                          what, (double)bytes / 0x1p20, device->info.name, (double)limit / 0x1p20);
-    mcl_status status = mcl_buffer_create(device, bytes, buffer);
-    if (status != MCL_OK) return mcl__fail(error, status, "the model's %s: %s", what, mcl_device_error(device)->text);
-    return mcl__zero_buffer(device, *buffer, error);
+    mcl_status status = mcl__buffer_create_zeros(device, bytes, buffer);
+    return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "the model's %s: %s", what, mcl_device_error(device)->text);
 }
 
 static mcl_status create_slab(mcl_device *device, int elements, const char *what, mcl__slab *slab, mcl_error *error)

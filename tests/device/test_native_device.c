@@ -132,6 +132,19 @@ START_TEST(copies_and_fills)
 }
 END_TEST
 
+START_TEST(zeros_are_zeros)
+{
+    mcl_device *device = open_native(NULL);
+    mcl_buffer *buffer;
+    uint32_t words[64] = {1};
+    OK(mcl__buffer_create_zeros(device, sizeof words, &buffer));
+    OK(mcl_buffer_read(buffer, 0, sizeof words, words));
+    for (int i = 0; i < 64; i++) ck_assert_uint_eq(words[i], 0);
+    mcl_buffer_destroy(buffer);
+    mcl_device_close(device);
+}
+END_TEST
+
 START_TEST(maps_in_place)
 {
     mcl_device *device = open_native(NULL);
@@ -169,6 +182,7 @@ int main(void)
     tcase_add_test(tcase, names_an_unknown_kernel);
     tcase_add_test(tcase, refuses_more_memory_than_there_is);
     tcase_add_test(tcase, copies_and_fills);
+    tcase_add_test(tcase, zeros_are_zeros);
     tcase_add_test(tcase, maps_in_place);
     tcase_add_test(tcase, has_no_library);
     suite_add_tcase(suite, tcase);

@@ -116,6 +116,29 @@ START_TEST(buffers_hold_bytes)
 }
 END_TEST
 
+/* What is written at once stays, whoever uses the pages first meanwhile. */
+START_TEST(zeros_are_zeros)
+{
+    static uint32_t out[1 << 20];
+    mcl_device *device = open_opencl(NULL);
+    const size_t sizes[] = {4, 4100, 1 << 20, sizeof out};
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        mcl_buffer *buffer;
+        uint32_t word = 0xabcdu;
+        size_t words = sizes[i] / sizeof word, at = words / 2 * sizeof word;
+        CK_OK(device, mcl__buffer_create_zeros(device, sizes[i], &buffer));
+        CK_OK(device, mcl_buffer_write(buffer, at, sizeof word, &word));
+        CK_OK(device, mcl_buffer_read(buffer, 0, sizes[i], out));
+        for (size_t w = 0; w < words; w++) ck_assert_uint_eq(out[w], w == words / 2 ? word : 0);
+        mcl_buffer_destroy(buffer);
+        CK_OK(device, mcl__buffer_create_zeros(device, sizes[i], &buffer));
+        mcl_buffer_destroy(buffer); /* while its pages are being used first */
+    }
+    ck_assert_int_eq(mcl__buffer_create_zeros(device, 0, &(mcl_buffer *){NULL}), MCL_ERROR_INVALID);
+    mcl_device_close(device);
+}
+END_TEST
+
 /* On a CPU the host writes where kernels read; elsewhere it is told to copy. What lies beside stays. */
 START_TEST(maps_in_place_on_a_cpu)
 {
@@ -456,6 +479,7 @@ int main(void)
     tcase_add_test(tests, refuses_what_is_not_there);
     tcase_add_test(tests, gpu_fails_where_there_is_none);
     tcase_add_test(tests, buffers_hold_bytes);
+    tcase_add_test(tests, zeros_are_zeros);
     tcase_add_test(tests, maps_in_place_on_a_cpu);
     tcase_add_test(tests, first_failure_is_kept);
     tcase_add_test(tests, out_of_memory_says_how_much);

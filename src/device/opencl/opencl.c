@@ -70,12 +70,34 @@ done:
     return status;
 }
 
+/* The driver is done with a buffer, and with whatever commands still used it. */
+static void CL_CALLBACK free_pages(cl_mem memory, void *pages)
+{
+    (void)memory;
+    mcl__cl_pages_destroy(pages);
+}
+
+static cl_mem create_from_pages(mcl__cl_device *device, size_t bytes, cl_int *code)
+{
+    *code = CL_OUT_OF_HOST_MEMORY;
+    mcl__cl_pages *pages = mcl__cl_pages_create(bytes);
+    if (!pages) return NULL;
+    cl_mem memory = clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, mcl__cl_pages_data(pages), code);
+    if (memory && (*code = clSetMemObjectDestructorCallback(memory, free_pages, pages)) == CL_SUCCESS) return memory;
+    if (memory) clReleaseMemObject(memory);
+    mcl__cl_pages_destroy(pages);
+    return NULL;
+}
+
 static mcl_status buffer_create(mcl_device *base, uint64_t bytes, mcl_buffer **buffer)
 {
+    mcl__cl_device *device = mcl__cl(base);
     mcl__cl_buffer *made = calloc(1, sizeof *made);
     if (!made) return MCL_ERROR_MEMORY;
     cl_int code;
-    made->memory = clCreateBuffer(mcl__cl(base)->context, CL_MEM_READ_WRITE, (size_t)bytes, NULL, &code);
+    made->base.zeros = device->quirks & MCL__CL_HOST_PAGES;
+    made->memory = made->base.zeros ? create_from_pages(device, (size_t)bytes, &code)
+                                    : clCreateBuffer(device->context, CL_MEM_READ_WRITE, (size_t)bytes, NULL, &code);
     if (!made->memory) {
         free(made);
         mcl_status status = mcl__cl_status(code);

@@ -15,6 +15,7 @@ typedef enum mcl__cl_quirk {
     MCL__CL_BUILTINS = 1 << 4,   /* every program parses all functions there are: kernels/builtins.h declares ours */
     MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
     MCL__CL_KEEPS_LOOPS = 1 << 6, /* loops stay loops, end after 65,535 rounds, and long kernels compile for minutes */
+    MCL__CL_HOST_PAGES = 1 << 7,  /* new memory comes page by page: buffers are pages of ours, which are zeros and are used early */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
 int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);
@@ -111,6 +112,12 @@ bool mcl__cl_pocl_cache_is_ours(const char *cache);
 
 /* opencl.c */
 mcl_status mcl__cl_wait(mcl_device *device, const char *what, cl_event event);
+
+/* pages.c: memory of the system, all zeros. NULL: there is not so much. */
+typedef struct mcl__cl_pages mcl__cl_pages;
+mcl__cl_pages *mcl__cl_pages_create(size_t bytes);
+void *mcl__cl_pages_data(const mcl__cl_pages *pages);
+void mcl__cl_pages_destroy(mcl__cl_pages *pages);
 
 /* source.c: *text (freed by the caller) is the embedded header (NULL: none), then prelude, then the file, with every
  * #include "x.h" spliced in once. */
