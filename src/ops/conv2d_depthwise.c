@@ -5,11 +5,13 @@
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include "ops/spread.h"
+#include <stdlib.h>
 
 #define MOST_TAPS 25    /* sums of the weight gradient are held in registers */
 #define MOST_STRIDE 8   /* horizontally: a tile of the data gradient has a pixel of each step at least */
 #define MOST_COLUMNS 64 /* of the source that one tile reads: its code is written out for each */
 #define PIXELS 32       /* of a line that the weight gradient takes between storing its sums */
+#define GPU_HELD 96     /* floats in registers of a GPU's work-item: at 108 some compilers spill, of 255 registers */
 #define ROWS 4          /* of a tile, on CPUs, ... */
 #define ROWS_TAPS 9     /* ... whose registers hold its sums beside so many taps */
 
@@ -54,6 +56,16 @@ static int most_parts(const mcl__capabilities *capabilities)
     return capabilities->type == MCL_DEVICE_CPU ? 32 : 256;
 }
 
+/* The vector, in floats. Compilers write out the taps' rows and may have all of these in registers at once, for each of its channels:
+ * weights, or their sums, the tile's pixels, and the row of `across` pixels that they meet. CPUs spill to a near cache. */
+static int width_of(const mcl__lowering *lowering, const mcl_conv2d_args *a, int across)
+{
+    int width = mcl__spread_width_dividing(lowering, a->C), held = a->KH * a->KW + columns_of(a->stride_w) + across;
+    bool cpu = mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
+    while (!cpu && width > 1 && width * held > GPU_HELD) width /= 2;
+    return width;
+}
+
 /* Rows of a tile: several where a column's taps stand side by side, in the source and in the target. */
 static int rows_of(const mcl_depthwise_args *args, const columns *w, int taps, const mcl__capabilities *capabilities)
 {
@@ -65,7 +77,8 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, m
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
-    int width = mcl__spread_width_dividing(lowering, a.C), taken = mcl__epilogue_plain(&problem->epilogue, 0);
+    int across = ((columns_of(a.stride_w) - 1) * w.step + (a.KW - 1) * abs(w.slope)) / w.classes + 1;
+    int width = width_of(lowering, &a, across), taken = mcl__epilogue_plain(&problem->epilogue, 0);
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_depthwise_takes_stats(problem, capabilities);
     char prelude[MCL__PRELUDE_BYTES];
     mcl__operand partial = mcl__out(0);
@@ -142,8 +155,9 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
 static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     bool by_source = a->stride_h == 1 && a->stride_w == 1;
-    int across = by_source ? a->W : a->OW, lines = a->N * (by_source ? a->H : a->OH);
-    int width = mcl__spread_width_dividing(lowering, a->C), elements = mcl__shape_elements(problem->out[0]);
+    int pixels = by_source ? a->W : a->OW, lines = a->N * (by_source ? a->H : a->OH);
+    int met = (columns_of(a->stride_w) - 1) * a->stride_w + (a->KW - 1) * a->dilation_w + 1;
+    int width = width_of(lowering, a, met), elements = mcl__shape_elements(problem->out[0]);
     char prelude[MCL__PRELUDE_BYTES];
     int most = most_parts(mcl__lowering_capabilities(lowering));
     if (most > INT32_MAX / elements) most = INT32_MAX / elements;
@@ -158,7 +172,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__lower_arg_i32(lowering, chunk);
-    mcl__lower_arg_i32(lowering, across < PIXELS ? PIXELS / across : 1);
+    mcl__lower_arg_i32(lowering, pixels < PIXELS ? PIXELS / pixels : 1);
     mcl__lower_arg_blob(lowering, a, sizeof *a);
     mcl__prologue_bind(lowering, problem);
     mcl__spread_lines(lowering, a->C / width, copies);
