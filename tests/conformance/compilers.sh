@@ -7,6 +7,7 @@ set -eu
 build=$(cd "$1" && pwd)
 shift
 wanted=" $* "
+shares=$(nproc)
 cd "$(dirname "$0")/../../kernels"
 folder=$build/compilers
 CLANG=${CLANG:-clang-15}
@@ -27,13 +28,14 @@ compile_amd() {
     /VGPRs Spill: / {spilled = $(NF - 1)} /LDS Size/ {print name, registers, spilled, private, $(NF - 1)}' "$scratch.log"
 }
 
-# The assembler makes any newer target of what is written for the oldest.
+# The assembler makes any newer target of what is written for the oldest, which the first target leaves beside the program.
 compile_nvidia() {
   target=$1 file=$2 scratch=$3
   shift 3
-  "$CLANG" -x cl $common -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_75 -Xclang -target-feature -Xclang +ptx75 \
-    -O3 -Xclang -mlink-builtin-bitcode -Xclang "$nvidia_library" "$@" -S "$file" -o "$scratch.ptx" 2>"$scratch.log" || return 1
-  "$PTXAS" -v "-arch=$target" "$scratch.ptx" -o "$scratch.cubin" >"$scratch.log" 2>&1 || return 1
+  [ -e "$file.ptx" ] ||
+    "$CLANG" -x cl $common -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_75 -Xclang -target-feature -Xclang +ptx75 \
+      -O3 -Xclang -mlink-builtin-bitcode -Xclang "$nvidia_library" "$@" -S "$file" -o "$file.ptx" 2>"$scratch.log" || return 1
+  "$PTXAS" -v "-arch=$target" "$file.ptx" -o "$scratch.cubin" >"$scratch.log" 2>&1 || return 1
   awk '/Compiling entry function/ {name = $7; gsub("\047", "", name)} /bytes stack frame/ {private = $1; spilled = $5 + $9}
     /Used [0-9]+ registers/ {shared = 0; for (i = 2; i <= NF; i++) {if ($i == "registers,") registers = $(i - 1)
       if ($i ~ /^smem/) shared = $(i - 2)} print name, registers, spilled, private, shared}' "$scratch.log"
@@ -59,17 +61,31 @@ compile_intel() {
   rm -rf "$scratch.dump"
 }
 
-# compile_all VENDOR TARGET: one record a kernel, "refused" in place of its numbers where there is no program.
+# compile_share VENDOR TARGET SHARE: one of so many shares of the programs; one record a kernel, "refused" in place of its numbers
+# where there is no program.
+compile_share() {
+  scratch=$folder/$2.$3
+  awk -v wanted="$wanted" -v shares="$shares" -v share="$3" \
+    '(wanted == "  " || index(wanted, " " $2 " ")) && count++ % shares == share' "$folder/programs" |
+    while read -r program source constants; do
+      if compile_"$1" "$2" "$folder/$program" "$scratch" $constants >"$scratch.found"; then
+        sed "s|\$| $source $constants|" "$scratch.found"
+      else
+        echo "refused - - - - $source $constants"
+        cp "$scratch.log" "$folder/$2-$program.log"
+      fi
+    done >"$scratch.txt"
+}
+
 compile_all() {
-  while read -r program source constants; do
-    case $wanted in "  " | *" $source "*) ;; *) continue ;; esac
-    if compile_"$1" "$2" "$folder/$program" "$folder/$2" $constants >"$folder/$2.found"; then
-      sed "s|\$| $source $constants|" "$folder/$2.found"
-    else
-      echo "refused - - - - $source $constants"
-      cp "$folder/$2.log" "$folder/$2-$program.log"
-    fi
-  done <"$folder/programs" >"$folder/$2.txt"
+  share=0
+  while [ $share -lt "$shares" ]; do
+    compile_share "$1" "$2" $share &
+    share=$((share + 1))
+  done
+  wait
+  cat "$folder/$2".[0-9]*.txt >"$folder/$2.txt"
+  rm -f "$folder/$2".[0-9]*
 }
 
 report() {
