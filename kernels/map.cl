@@ -54,7 +54,7 @@ kernel void map(global const float *x, global float *y, global const float *t0, 
 vec drop_vector(vec v, int at, mcl_map_args args, global const mcl_step *step)
 {
     float lane[WIDTH];
-    VSTORE(v, lane);
+    OWN_STORE(v, lane);
 #if DROPOUT == 4 && WIDTH >= 4
     int sample = at / args.sample_elements, s = at - sample * args.sample_elements;
     for (int i = 0; i < WIDTH; i += 4) {
@@ -71,7 +71,7 @@ vec drop_vector(vec v, int at, mcl_map_args args, global const mcl_step *step)
 #else
     for (int i = 0; i < WIDTH; i++) lane[i] = drop_element(lane[i], at + i, args.sample_elements, args.code[0], step);
 #endif
-    return VLOAD(lane);
+    return OWN_LOAD(lane);
 }
 
 #define LOAD_ONE(p) (*(p))

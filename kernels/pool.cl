@@ -50,7 +50,7 @@ kernel void max_pool_fwd(global const float *restrict x, global float *restrict 
                 }
             const int out = (line * args.OW + ow) * args.C + c;
             VSTORE(best, y + out);
-            VSTORE(TO_BYTES(tap), index + out);
+            VSTORE_BYTES(TO_BYTES(tap), index + out);
         }
     }
 }
@@ -70,7 +70,7 @@ kernel void max_pool_bwd(global const float *restrict dy, global const uchar *re
                 for (int ow = columns.first; ow < columns.last; ow++) {
                     int out = ((n * args.OH + oh) * args.OW + ow) * args.C + c;
                     int tap = (h - oh * args.stride_h) * args.KW + w - ow * args.stride_w;
-                    sum += select((vec)0.0f, VLOAD(dy + out), TO_IVEC(VLOAD(index + out)) == (ivec)tap);
+                    sum += select((vec)0.0f, VLOAD(dy + out), TO_IVEC(VLOAD_BYTES(index + out)) == (ivec)tap);
                 }
             VSTORE(sum, dx + (line * args.W + column) * args.C + c);
         }
@@ -100,7 +100,7 @@ kernel void max_pool_bwd_apart(global const float *restrict dy, global const uch
         const span columns = owned_by(ow, args.OW, args.stride_w, args.pad_w, args.W);
         EACH_CHANNEL(c, args) {
             const vec gradient = VLOAD(dy + (line * args.OW + ow) * args.C + c);
-            const ivec winner = TO_IVEC(VLOAD(index + (line * args.OW + ow) * args.C + c));
+            const ivec winner = TO_IVEC(VLOAD_BYTES(index + (line * args.OW + ow) * args.C + c));
             for (int h = rows.first; h < rows.last; h++)
                 for (int w = columns.first; w < columns.last; w++) {
                     const int r = h - top, s = w - left, tap = r < args.KH && s < args.KW ? r * args.KW + s : -1;

@@ -1,5 +1,9 @@
 /* Vectors of WIDTH floats (1, 2, 4, 8 or 16), chosen when a kernel is compiled, and the share of a flat range that a
- * work-item owns. For kernels only. */
+ * work-item owns. For kernels only.
+ *
+ * VLOAD and VSTORE are for global memory. A vector may begin at any float, unless ALIGNED is defined: then all begin at a multiple
+ * of WIDTH, as GPUs are given them. A compiler that does not know that makes WIDTH accesses of one, in each of which neighbouring
+ * work-items are WIDTH floats apart. OWN_LOAD and OWN_STORE are for arrays of a work-item's own. */
 #ifndef MCL_VECTOR_H
 #define MCL_VECTOR_H
 #include "prefetch.h"
@@ -14,17 +18,35 @@
 #if WIDTH == 1
 typedef float vec;
 typedef int ivec;
-#define VLOAD(p) (*(p))
-#define VSTORE(v, p) (*(p) = (v))
+typedef uchar bytevec;
+#define OWN_LOAD(p) (*(p))
+#define OWN_STORE(v, p) (*(p) = (v))
 #define TO_IVEC(v) convert_int(v)
 #define TO_BYTES(v) convert_uchar(v)
 #else
 typedef MCL_JOIN(float, WIDTH) vec;
 typedef MCL_JOIN(int, WIDTH) ivec;
-#define VLOAD(p) MCL_JOIN(vload, WIDTH)(0, p)
-#define VSTORE(v, p) MCL_JOIN(vstore, WIDTH)(v, 0, p)
+typedef MCL_JOIN(uchar, WIDTH) bytevec;
+#define OWN_LOAD(p) MCL_JOIN(vload, WIDTH)(0, p)
+#define OWN_STORE(v, p) MCL_JOIN(vstore, WIDTH)(v, 0, p)
 #define TO_IVEC(v) MCL_JOIN(convert_int, WIDTH)(v)
 #define TO_BYTES(v) MCL_JOIN(convert_uchar, WIDTH)(v)
+#endif
+
+#ifdef ALIGNED
+vec load_aligned(global const float *p) { return *(global const vec *)p; }
+void store_aligned(vec v, global float *p) { *(global vec *)p = v; }
+bytevec load_aligned_bytes(global const uchar *p) { return *(global const bytevec *)p; }
+void store_aligned_bytes(bytevec v, global uchar *p) { *(global bytevec *)p = v; }
+#define VLOAD load_aligned
+#define VSTORE store_aligned
+#define VLOAD_BYTES load_aligned_bytes
+#define VSTORE_BYTES store_aligned_bytes
+#else
+#define VLOAD OWN_LOAD
+#define VSTORE OWN_STORE
+#define VLOAD_BYTES OWN_LOAD
+#define VSTORE_BYTES OWN_STORE
 #endif
 
 /* The first `count` lanes of a vector, for what is left at the end of a range; the other lanes are 0. */
@@ -33,7 +55,7 @@ vec load_lanes(global const float *p, int count)
     float lane[WIDTH];
     if (count >= WIDTH) return VLOAD(p);
     for (int i = 0; i < WIDTH; i++) lane[i] = i < count ? p[i] : 0.0f;
-    return VLOAD(lane);
+    return OWN_LOAD(lane);
 }
 
 void store_lanes(vec v, global float *p, int count)
@@ -43,14 +65,14 @@ void store_lanes(vec v, global float *p, int count)
         VSTORE(v, p);
         return;
     }
-    VSTORE(v, lane);
+    OWN_STORE(v, lane);
     for (int i = 0; i < count; i++) p[i] = lane[i];
 }
 
 float sum_lanes(vec v)
 {
     float lane[WIDTH], sum = 0.0f;
-    VSTORE(v, lane);
+    OWN_STORE(v, lane);
     for (int i = 0; i < WIDTH; i++) sum += lane[i];
     return sum;
 }

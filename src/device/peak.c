@@ -83,7 +83,7 @@ static mcl_status time_copy_kernel(mcl_device *device, mcl_buffer *source, mcl_b
     size_t items = cpu ? units * 16 : (size_t)vectors;
     int each = (vectors + (int)items - 1) / (int)items;
     char constants[64];
-    snprintf(constants, sizeof constants, "-DWIDTH=%d", width);
+    snprintf(constants, sizeof constants, "-DWIDTH=%d%s", width, cpu ? "" : " -DALIGNED");
     mcl__kernel *kernel;
     mcl__launch *launch = NULL;
     mcl__arg args[] = {view_arg(source), view_arg(target), int_arg(vectors), int_arg(each)};

@@ -88,14 +88,14 @@ static void no_gradient_of_its_own(mcl__builder *builder, const mcl__node_view *
 static void name_kernel(mcl__lowering *lowering, const char *name, int width)
 {
     int tile = mcl__split_rows(lowering, 1, 1).tile;
-    mcl__lower_kernel(lowering, "batch_norm", name, NULL, "-DWIDTH=%d -DTILE=%d", width, tile);
+    mcl__lower_kernel(lowering, "batch_norm", name, NULL, "-DWIDTH=%d%s -DTILE=%d", width, mcl__spread_aligned(lowering), tile);
 }
 
 /* One work-item a channel, a kernel of one name: the references of all that end in vectors of C. */
 static void lower_channels(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_batch_norm_args args = mcl__batch_norm_args(problem);
-    name_kernel(lowering, mcl__op_get(problem->op)->name, mcl__spread_width_within(lowering, args.C));
+    name_kernel(lowering, mcl__op_get(problem->op)->name, mcl__spread_width_of_rows(lowering, args.C));
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__lower_linear(lowering, (size_t)args.C);
 }

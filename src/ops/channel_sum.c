@@ -26,7 +26,8 @@ static void lower_split(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     mcl__operand partial = mcl__lower_workspace(lowering, mcl__split_bytes(split));
 
-    mcl__lower_kernel(lowering, "channel_sum", "channel_sum_part", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    mcl__lower_kernel(lowering, "channel_sum", "channel_sum_part", NULL, "-DWIDTH=%d%s -DTILE=%d", split.width,
+                      mcl__spread_aligned(lowering), split.tile);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
@@ -34,7 +35,8 @@ static void lower_split(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__lower_arg_i32(lowering, split.rows_each);
     mcl__spread_lines(lowering, split.vectors, split.parts);
 
-    mcl__lower_kernel(lowering, "channel_sum", "channel_sum_finish", NULL, "-DWIDTH=%d -DTILE=%d", split.width, split.tile);
+    mcl__lower_kernel(lowering, "channel_sum", "channel_sum_finish", NULL, "-DWIDTH=%d%s -DTILE=%d", split.width,
+                      mcl__spread_aligned(lowering), split.tile);
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg_blob(lowering, &args, sizeof args);

@@ -56,7 +56,7 @@ static int most_parts(const mcl__capabilities *capabilities)
     return capabilities->type == MCL_DEVICE_CPU ? 32 : 256;
 }
 
-/* The vector, in floats. Compilers write out the taps' rows and may have all of these in registers at once, for each of its channels:
+/* Floats of a vector. Compilers write out the rows of taps and may have all of these in registers at once, for each channel:
  * weights, or their sums, the tile's pixels, and the row of `across` pixels that they meet. CPUs spill to a near cache. */
 static int width_of(const mcl__lowering *lowering, const mcl_conv2d_args *a, int across)
 {
@@ -88,9 +88,9 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, m
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes(args.parts, a.C));
 
     mcl__lower_kernel(lowering, "conv2d_depthwise", "conv2d_depthwise", mcl__problem_prelude(problem, taken, prelude),
-                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DROWS=%d -DCOLUMNS=%d "
-                      "-DSTATS=%d",
-                      width, a.KH, a.KW, w.step, w.slope, w.classes, rows, columns_of(a.stride_w), stats);
+                      "-DWIDTH=%d%s -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DROWS=%d "
+                      "-DCOLUMNS=%d -DSTATS=%d",
+                      width, mcl__spread_aligned(lowering), a.KH, a.KW, w.step, w.slope, w.classes, rows, columns_of(a.stride_w), stats);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -166,8 +166,8 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     if (copies > 1) target = mcl__lower_workspace(lowering, (uint64_t)copies * (uint64_t)elements * sizeof(float));
     mcl__lower_kernel(lowering, "conv2d_depthwise_weight", "conv2d_depthwise_bwd_weight",
                       mcl__problem_prelude(problem, 0, prelude),
-                      "-DWIDTH=%d -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d -DBY_SOURCE=%d", width,
-                      a->KH, a->KW, a->stride_w, a->dilation_w, columns_of(a->stride_w), by_source);
+                      "-DWIDTH=%d%s -DTAPS_H=%d -DTAPS_W=%d -DSTRIDE=%d -DDILATION=%d -DCOLUMNS=%d -DBY_SOURCE=%d", width,
+                      mcl__spread_aligned(lowering), a->KH, a->KW, a->stride_w, a->dilation_w, columns_of(a->stride_w), by_source);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);

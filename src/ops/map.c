@@ -123,7 +123,7 @@ static int lower_run(mcl__lowering *lowering, const mcl__problem *problem, int f
         args.code[0] = epilogue->code[end++];
     }
     mcl__lower_kernel(lowering, "map", "map_compiled", mcl__epilogue_prelude(epilogue, first, plain, prelude),
-                      "-DWIDTH=%d -DDROPOUT=%d", width, dropout);
+                      "-DWIDTH=%d%s -DDROPOUT=%d", width, mcl__spread_aligned(lowering), dropout);
     mcl__lower_arg(lowering, first == 0 ? mcl__in(0) : mcl__out(0));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg(lowering, dropout ? mcl__in(problem->inputs - 1) : mcl__in(0));

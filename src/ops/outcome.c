@@ -23,7 +23,8 @@ static mcl_slab_args slab_args(const mcl__problem *problem)
 static void name_kernel(mcl__lowering *lowering, const char *name)
 {
     bool cpu = mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
-    mcl__lower_kernel(lowering, "outcome", name, NULL, "-DWIDTH=%d%s", mcl__spread_width(lowering), cpu ? " -DCONTIGUOUS" : "");
+    mcl__lower_kernel(lowering, "outcome", name, NULL, "-DWIDTH=%d%s%s", mcl__spread_width(lowering),
+                      mcl__spread_aligned(lowering), cpu ? " -DCONTIGUOUS" : "");
 }
 
 static void one_group(mcl__lowering *lowering)

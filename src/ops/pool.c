@@ -181,7 +181,7 @@ static double flops(const mcl__problem *problem)
 static void lower_rows(mcl__lowering *lowering, const mcl__problem *problem, const char *name, mcl__shape rows, int width)
 {
     mcl_pool_args args = mcl__pool_args(problem);
-    mcl__lower_kernel(lowering, "pool", name, NULL, "-DWIDTH=%d", width);
+    mcl__lower_kernel(lowering, "pool", name, NULL, "-DWIDTH=%d%s", width, mcl__spread_aligned(lowering));
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__spread_pixels(lowering, rows.d[3] / width, rows.d[2], rows.d[0] * rows.d[1]);
 }

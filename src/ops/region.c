@@ -126,7 +126,7 @@ static void lower_region(mcl__lowering *lowering, int input, mcl_region_args arg
         args.offset[3] /= width;
     }
     const int *walked = args.zero_outside ? args.D : args.S;
-    mcl__lower_kernel(lowering, "region", "region", NULL, "-DWIDTH=%d", width);
+    mcl__lower_kernel(lowering, "region", "region", NULL, "-DWIDTH=%d%s", width, mcl__spread_aligned(lowering));
     mcl__lower_arg(lowering, mcl__in(input));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg_blob(lowering, &args, sizeof args);

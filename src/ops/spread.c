@@ -36,11 +36,22 @@ int mcl__spread_width_dividing(const mcl__lowering *lowering, int number)
     return width;
 }
 
-int mcl__spread_width_within(const mcl__lowering *lowering, int number)
+int mcl__spread_width_of_rows(const mcl__lowering *lowering, int C)
 {
+    if (!on_cpu(lowering)) return mcl__spread_width_dividing(lowering, C);
     int width = mcl__spread_width(lowering);
-    while (number < width) width /= 2;
+    while (C < width) width /= 2;
     return width;
+}
+
+int mcl__spread_width_from(const mcl__lowering *lowering, int offset)
+{
+    return on_cpu(lowering) ? mcl__spread_width(lowering) : mcl__spread_width_dividing(lowering, offset);
+}
+
+const char *mcl__spread_aligned(const mcl__lowering *lowering)
+{
+    return on_cpu(lowering) ? "" : " -DALIGNED";
 }
 
 static int divide_up(int64_t a, int b)
@@ -107,7 +118,7 @@ static int smaller(int a, int b)
 mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C)
 {
     bool cpu = on_cpu(lowering);
-    mcl__row_split split = {.width = mcl__spread_width_within(lowering, C), .tile = cpu ? CPU_TILE : GPU_TILE};
+    mcl__row_split split = {.width = mcl__spread_width_of_rows(lowering, C), .tile = cpu ? CPU_TILE : GPU_TILE};
     split.vectors = divide_up(C, split.width);
     int most = cpu ? divide_up((int64_t)rows * C, CPU_PART) : at_least_one(GPU_ITEMS / split.vectors);
     int parts = smaller(divide_up(rows, cpu ? CPU_ROWS : GPU_ROWS), smaller(most, MAX_PARTS));

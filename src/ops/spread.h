@@ -7,9 +7,13 @@
 /* For mcl__variant.applicable: any device behind OpenCL. */
 bool mcl__on_opencl(const mcl__problem *problem, const mcl__capabilities *capabilities);
 
-int mcl__spread_width(const mcl__lowering *lowering);                      /* floats a vector */
+/* Floats a vector. A GPU's vectors begin at a multiple of their width, and their kernels are told so (vector.h): behind -DWIDTH=%d
+ * they take mcl__spread_aligned, which is nothing on CPUs, whose vectors may begin anywhere. */
+int mcl__spread_width(const mcl__lowering *lowering);
 int mcl__spread_width_dividing(const mcl__lowering *lowering, int number); /* the widest that divides number */
-int mcl__spread_width_within(const mcl__lowering *lowering, int number);   /* the widest that is at most number */
+int mcl__spread_width_of_rows(const mcl__lowering *lowering, int C);       /* for rows.h, with so many channels */
+int mcl__spread_width_from(const mcl__lowering *lowering, int offset);     /* for what begins there */
+const char *mcl__spread_aligned(const mcl__lowering *lowering);
 
 /* Sizes of a kernel that takes its share with span_of(items), each of about `cost` floats. */
 void mcl__spread_items(mcl__lowering *lowering, int items, int cost);

@@ -21,7 +21,7 @@ static mcl_status infer_update(mcl__problem *problem, int group, int offset, int
 static void lower_update(mcl__lowering *lowering, const mcl__problem *problem, const void *args, size_t bytes, int n, int width)
 {
     const mcl__op *op = mcl__op_get(problem->op);
-    mcl__lower_kernel(lowering, "update", op->name, NULL, "-DWIDTH=%d", width);
+    mcl__lower_kernel(lowering, "update", op->name, NULL, "-DWIDTH=%d%s", width, mcl__spread_aligned(lowering));
     mcl__lower_operands(lowering, problem, args, bytes);
     mcl__spread_items(lowering, (n - 1) / width + 1, width * (1 + op->outputs));
 }
@@ -49,7 +49,7 @@ static void lower_sgd(mcl__lowering *lowering, const mcl__problem *problem, int 
 
 static void lower_sgd_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_sgd(lowering, problem, mcl__spread_width(lowering));
+    lower_sgd(lowering, problem, mcl__spread_width_from(lowering, problem->attrs.sgd.offset));
 }
 
 static void lower_sgd_reference(mcl__lowering *lowering, const mcl__problem *problem)
@@ -88,7 +88,7 @@ static void lower_adam(mcl__lowering *lowering, const mcl__problem *problem, int
 
 static void lower_adam_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    lower_adam(lowering, problem, mcl__spread_width(lowering));
+    lower_adam(lowering, problem, mcl__spread_width_from(lowering, problem->attrs.adam.offset));
 }
 
 static void lower_adam_reference(mcl__lowering *lowering, const mcl__problem *problem)
