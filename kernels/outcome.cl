@@ -6,12 +6,10 @@
  *   accumulate, commit   work-item i owns a run of vectors (span_of)
  * Every sum has a fixed order. */
 #include "args.h"
+#include "group.h"
 #include "step.h"
 #include "vector.h"
 
-#ifndef GROUP
-#define GROUP 64 /* work-items of the launches that are one work-group; a power of two */
-#endif
 #define BLOCK 256 /* terms added before they join the total, so that long sums lose little */
 
 void outcome_note(float loss, float hits, global const mcl_step *step, global mcl_state *state)
@@ -34,31 +32,18 @@ kernel void outcome(global const float *loss, global const float *hit, global co
     outcome_note(loss_sum, hits, step, state);
 }
 
-/* Adds `lane` over the work-group; every work-item calls it, and work-item 0 gets the sum. */
-float group_sum(local float *lane, float value)
-{
-    int id = (int)get_local_id(0);
-    lane[id] = value;
-    for (int half_way = GROUP / 2; half_way > 0; half_way /= 2) {
-        barrier(CLK_LOCAL_MEM_FENCE);
-        if (id < half_way) lane[id] += lane[id + half_way];
-    }
-    barrier(CLK_LOCAL_MEM_FENCE);
-    return lane[0];
-}
-
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
 void outcome_group(global const float *loss, global const float *hit, global const mcl_step *step, global mcl_state *state,
                    mcl_rows_args args)
 {
-    local float losses[GROUP], hits[GROUP];
+    local float lane[GROUP];
     float loss_sum = 0.0f, hit_sum = 0.0f;
     for (int i = (int)get_local_id(0); i < args.rows; i += GROUP) {
         loss_sum += loss[i];
         hit_sum += hit[i];
     }
-    loss_sum = group_sum(losses, loss_sum);
-    hit_sum = group_sum(hits, hit_sum);
+    loss_sum = group_sum(lane, loss_sum);
+    hit_sum = group_sum(lane, hit_sum);
     if (get_local_id(0) == 0) outcome_note(loss_sum, hit_sum, step, state);
 }
 
