@@ -41,20 +41,41 @@ static double flops(const mcl__problem *problem)
     return (double)FLOPS_EACH * mcl__shape_elements(problem->in[0]);
 }
 
-static void lower_rows(mcl__lowering *lowering, const mcl__problem *problem)
+static mcl_softmax_args name_kernel(mcl__lowering *lowering, const mcl__problem *problem, bool group)
 {
-    static const char *const names[MCL__OP_COUNT] = {
-        [MCL__OP_softmax] = "softmax_fwd",
-        [MCL__OP_softmax_cross_entropy] = "softmax_cross_entropy_fwd",
-        [MCL__OP_softmax_cross_entropy_bwd] = "softmax_cross_entropy_bwd",
+    static const char *const names[MCL__OP_COUNT][2] = {
+        [MCL__OP_softmax] = {"softmax_fwd", "softmax_fwd_group"},
+        [MCL__OP_softmax_cross_entropy] = {"softmax_cross_entropy_fwd", "softmax_cross_entropy_fwd_group"},
+        [MCL__OP_softmax_cross_entropy_bwd] = {"softmax_cross_entropy_bwd", "softmax_cross_entropy_bwd_group"},
     };
     mcl_softmax_args args = {.rows = problem->in[0].d[0], .C = problem->in[0].d[1]};
-    mcl__lower_kernel(lowering, "softmax", names[problem->op], NULL, NULL);
+    mcl__lower_kernel(lowering, "softmax", names[problem->op][group], NULL, NULL);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
+    return args;
+}
+
+static void lower_rows(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_softmax_args args = name_kernel(lowering, problem, false);
     mcl__spread_items(lowering, args.rows, FLOPS_EACH * args.C);
 }
 
-static const mcl__variant variants[] = {{"reference", NULL, lower_rows}, {0}};
+/* --- group: a work-group for each row, where neighbouring work-items must read neighbours and each gets some --- */
+
+#define GROUP 64
+
+static bool group_applies(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    return capabilities->type == MCL_DEVICE_GPU && capabilities->max_work_group >= GROUP && problem->in[0].d[1] >= GROUP;
+}
+
+static void lower_group(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    size_t local = GROUP, global = local * (size_t)name_kernel(lowering, problem, true).rows;
+    mcl__lower_sizes(lowering, 1, &global, &local);
+}
+
+static const mcl__variant variants[] = {{"group", group_applies, lower_group}, {"reference", NULL, lower_rows}, {0}};
 
 const mcl__op mcl__op_softmax = {
     .name = "softmax", .inputs = 1, .outputs = 1, .infer = infer_softmax, .flops = flops, .variants = variants,

@@ -346,7 +346,8 @@ static void concat_cases(conformance_cases *cases, mcl__op_kind op)
 
 static const struct {
     int R, C;
-} logits[] = {{7, 10}, {1, 1}, {1, 10}, {64, 10}, {33, 101}, {5, 1000}, {257, 3}, {2, 17}, {130, 16}};
+} logits[] = {{7, 10}, {1, 1}, {1, 10}, {64, 10}, {33, 101}, {5, 1000}, {257, 3}, {2, 17}, {130, 16},
+           {3, 64}, {1, 63}, {2, 65}, {2, 300}};
 
 static void softmax_cases(conformance_cases *cases, mcl__op_kind op)
 {
