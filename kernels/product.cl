@@ -8,8 +8,8 @@
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
  * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
- * memory at constant distances. While it multiplies a block it asks memory for the rows of the next. With STATS an item leaves the
- * statistics of its rows in `partial` (stats.h). */
+ * memory at constant distances. While it multiplies, it asks memory for the rows of the next block or for those that it writes.
+ * With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
 #include "stats.h"
@@ -28,6 +28,7 @@
 #endif
 #define WIDTH (NV * VW)
 #define PITCH (DEPTH + VW) /* of a staged row: what is copied beyond its end does no harm */
+#define AHEAD (4 * VW)     /* floats of a row of weights to ask for beforehand */
 
 /* The transpose of VW vectors: each round is a perfect shuffle of all their elements. */
 void transpose(VECTOR v[VW])
@@ -71,7 +72,10 @@ void stage_transposed(__local float *panel, __global const float *w, int count, 
         for (; left - j >= VW && d + VW <= count; d += VW) {
             VECTOR v[VW];
 #pragma unroll
-            for (int i = 0; i < VW; i++) v[i] = GLOBAL_AT_CONST(w + (j + i) * stride + d, 0);
+            for (int i = 0; i < VW; i++) {
+                v[i] = GLOBAL_AT_CONST(w + (j + i) * stride + d, 0);
+                PREFETCH(w + (j + i) * stride + d + AHEAD);
+            }
             transpose(v);
 #pragma unroll
             for (int i = 0; i < VW; i++) LOCAL_AT(panel + (d + i) * WIDTH + j, 0) = v[i];
@@ -229,14 +233,16 @@ __kernel void product(__global const float *restrict x, __global const float *re
                 const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
                 __local const int *target = at.target + row;
                 __local const float *panel = weights + (column - from) * part;
-                __global const float *next = x + min(first_row + count + row, end) * (a.pace ? a.pitch : 0);
-                __global const float *ahead = next + (first * a.held + tile % a.held * part) * a.pace;
+                const int pace = a.pace ? a.pace : a.classes_w * a.TC;
+                __global const float *ahead = a.pace ? x + min(first_row + count + row, end) * a.pitch +
+                                                           (first * a.held + tile % a.held * part) * pace
+                                                     : y + *target * a.TC + channel;
                 if (column >= to) continue;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED
-                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, a.pace);
+                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, pace);
 #else
-                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, a.pace);
+                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, pace);
 #endif
                 for (int i = 0; i < tall; i++) {
                     for (int j = 0; j < NV; j++) {

@@ -109,11 +109,11 @@ void stage_channels(__local float *target, __global const float *x, int channel,
 }
 
 /* Depth [first, first + count) of the rows, `pitch` from one to the next: what is copied beyond a row's end, up to a vector,
- * is overwritten by what comes next or does no harm. */
+ * is overwritten by what comes next or does no harm. Asks memory for the rows that follow these, as many again. */
 void stage_rows(__local float *staged, int pitch, __local const places *at, __global const float *x, int rows, int first,
                 int count, int group, taps t, mcl_product_args a PROLOGUE_PARAMS)
 {
-    const int total = a.N * a.SH * a.SW * a.pitch, across = t.length / a.run;
+    const int total = a.N * a.SH * a.SW * a.pitch, across = t.length / a.run, ahead = rows * a.step_h * a.step_w * a.pitch;
     for (int d = first; d < first + count;) {
         const int line = d / t.length, from = d % t.length, to = min(t.length, from + first + count - d);
         const int shift_h = t.h + line / t.lines * (a.every_h * a.slope_h / a.classes_h), shift_w = t.w + line % t.lines * a.shift_w;
@@ -122,7 +122,10 @@ void stage_rows(__local float *staged, int pitch, __local const places *at, __gl
             const int low = clamp(-v, 0, across) * a.run, high = inside ? clamp(a.SW - v, 0, across) * a.run : 0;
             const int start = low < high ? ((at->picture[i] + h) * a.SW + v) * a.pitch + group * a.run : 0;
             __local float *target = staged + i * pitch + d - first;
-            if (PROLOGUED && low < high) /* lines are single taps */
+            PREFETCH(x + start + from + ahead);
+            if (!PROLOGUED && high - low == t.length && start + to <= total - VW)
+                for (int q = from; q < to; q += VW, target += VW) LOCAL_AT(target, 0) = GLOBAL_AT_CONST(x + start + q, 0);
+            else if (PROLOGUED && low < high) /* lines are single taps */
                 stage_channels(target, x + start + from, group * a.run + from, to - from PROLOGUE_ARGS);
             else stage_line(target, x, start, from, to, low, high, total);
         }
