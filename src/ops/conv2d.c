@@ -322,6 +322,20 @@ void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *prob
     mcl__lower_epilogue(lowering, problem, 0);
 }
 
+/* Where sums are deep and wide, weights that are blocked once a step and pixels that are read as they are beat what is staged for
+ * every block of rows: forward, 128 -> 256 channels at stride 2, 6.9 ms against 9.2 (64 pictures of 16x16). */
+static bool product_yields(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    enum { MANY = 64 };
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl__conv2d_pass pass = mcl__conv2d_pass_of(problem);
+    int taps = a.KH * a.KW, strides = a.stride_h * a.stride_w;
+    if (problem->prologue.count > 0 || !mcl__conv2d_tile_applicable(problem, capabilities)) return false;
+    if (pass == MCL__FWD) return taps > 1 && a.C >= MANY / 2 && a.K >= MANY;
+    if (pass == MCL__BWD_DATA) return taps * strides > 1 && a.K >= MANY;
+    return taps >= 25;
+}
+
 static const mcl__variant variants[] = {
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
@@ -331,7 +345,8 @@ static const mcl__variant variants[] = {
     {"winograd", mcl__conv2d_winograd_applicable, mcl__conv2d_lower_winograd, mcl__conv2d_winograd_takes_prologue,
      .candidates = mcl__conv2d_winograd_candidates},
     {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, .candidates = mcl__conv2d_gemm_candidates},
-    {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
+    {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats,
+     .yields = product_yields},
     {"tile", mcl__conv2d_tile_applicable, mcl__conv2d_lower_tile, .candidates = mcl__conv2d_tile_candidates},
     {"reference", NULL, lower_reference},
     {0},

@@ -213,7 +213,7 @@ static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabi
     for (const mcl__variant *v = variants; force && v->name; v++)
         if (named(v, force) && applies(v, problem, capabilities)) return v;
     for (const mcl__variant *v = variants; v->name; v++)
-        if (applies(v, problem, capabilities)) return v;
+        if (applies(v, problem, capabilities) && !(v->yields && v->yields(problem, capabilities))) return v;
     return NULL;
 }
 

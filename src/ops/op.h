@@ -210,9 +210,11 @@ typedef struct mcl__variant {
     /* The parameters worth measuring for this problem, at most MCL__MOST_CANDIDATES; the first is what serves unmeasured. Each must
      * be right, and is checked as the variant is. NULL: there is nothing to choose. */
     int (*candidates)(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
+    /* Is one further down, which applies too, expected to be faster? Then this one serves where it is named. NULL: no. */
+    bool (*yields)(const mcl__problem *problem, const mcl__capabilities *capabilities);
 } mcl__variant;
 
-/* Lowers with the first applicable variant, or with the one named `force` where it exists and applies ("reference" exists
+/* Lowers with the first applicable variant that does not yield, or with the one named `force` where it exists and applies ("reference" exists
  * everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate 2, "tile(4,2,16,1)"
  * the one with these parameters, its first one where there is none such. Free with mcl__lowered_free. */
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,

@@ -15,7 +15,7 @@ enum {
     NEAR = 24          /* rows, a multiple of every tile's */
 };
 
-const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}};
+const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}, {6, 4}};
 
 /* Rows and depth of what an item stages, by what local memory holds; a tile's P divides the rows. */
 typedef struct extent {
@@ -33,11 +33,11 @@ static int common_divisor(int a, int b)
     return b ? common_divisor(b, a % b) : a;
 }
 
-/* The tile that wastes the fewest columns; of equals, the second. */
+/* The tile that wastes the fewest columns; of equals, the second. Not the last, whose short rows are staged for too few columns. */
 static mcl__product_tile choose_tile(int columns)
 {
     mcl__product_tile best = mcl__product_tiles[1];
-    for (int i = 0; i < MCL__PRODUCT_TILES; i++) {
+    for (int i = 0; i < MCL__PRODUCT_TILES - 1; i++) {
         int width = mcl__product_tiles[i].NV * VW, least = best.NV * VW;
         if (mcl__ceil_div(columns, width) * width < mcl__ceil_div(columns, least) * least) best = mcl__product_tiles[i];
     }

@@ -15,7 +15,7 @@ void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *prob
 
 /* P rows x NV vectors: P * NV + NV + 1 values live in registers, of which there are 32. */
 typedef struct mcl__product_tile { int P, NV; } mcl__product_tile;
-#define MCL__PRODUCT_TILES 3
+#define MCL__PRODUCT_TILES 4
 extern const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES];
 /* How the forward product gathers its rows from in[0]. */
 mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_conv2d_args *conv);
