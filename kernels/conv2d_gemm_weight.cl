@@ -71,9 +71,11 @@ float4 load_rows(__global const float *x, const places *at, pixel p, int last, m
 #endif
 }
 
-/* Loads a slice, of whose columns the item's first are those of pixel q, and moves its rows' pixels on. */
-void load_slice(float4 row[ROW_LOADS], float4 across[COLUMN_LOADS], __global const float *x, __global const float *dy,
-                const places *at, pixel p[ROW_LOADS], pixel step, int column, int q, int last, mcl_weight_args a)
+/* Loads a slice, of whose columns the item's first are those of pixel q, and moves its rows' pixels on. Called, not inlined, its
+ * arrays would lie on a stack. */
+__attribute__((always_inline))
+inline void load_slice(float4 row[ROW_LOADS], float4 across[COLUMN_LOADS], __global const float *x, __global const float *dy,
+                       const places *at, pixel p[ROW_LOADS], pixel step, int column, int q, int last, mcl_weight_args a)
 {
 #pragma unroll
     for (int i = 0; i < ROW_LOADS; i++) {
