@@ -5,16 +5,17 @@
  *   ROWS = 4 * GY * RV   +----+----+----        item (tx, ty) owns rows 4 * (ty + i * GY) ... + 3, i < RV, and
  *     4 of item ty = 0   |4x4 |    |            columns 4 * (tx + j * GX) ... + 3, j < CV: 16 * RV * CV sums in registers
  *                    1   +----+----+----        local: rows [DEPTH][ROW_PITCH], columns [DEPTH][COLUMN_PITCH]
- * Arithmetic for what is read, in FLOP per byte, and registers of an item as compilers for gfx1030 and sm_80 count them (forward;
- * none spills):
- *   tile     items  RV CV  global memory  local memory  registers
- *   64x32    8x16   1  1       10.7           1.0        68   72
- *   64x64    16x16  1  1       16             1.0        60   62
- *   128x64   16x16  2  1       21.3           1.33       86   96
- *   128x64   8x16   2  2       21.3           2.0       142  161
- *   128x128  16x16  2  2       32             2.0       127  144
+ * Arithmetic for what is asked of memory, in FLOP per byte, and registers of an item as compilers for gfx1030 and sm_80 count them,
+ * forward with the longest epilogue and for the weight gradient (the most of their programs; none spills; the 16 or 20 bytes of
+ * private memory forward are the parts of a vector at an edge, load_part and store_part):
+ *   tile     items  RV CV  global memory  local memory  forward  weight gradient
+ *   64x32    8x16   1  1       10.7           1.0        92   75     70   80
+ *   64x64    16x16  1  1       16             1.0        84   67     62   71
+ *   128x64   16x16  2  1       21.3           1.33      126   97     88   99
+ *   128x64   8x16   2  2       21.3           2.0       192  161    143  161
+ *   128x128  16x16  2  2       32             2.0       179  144    126  142
  * A step of depth reads ROWS + COLUMNS floats into local memory for ROWS * COLUMNS multiply-adds; of these an item reads 4 * (RV +
- * CV) for 16 * RV * CV. A GPU's ratio of arithmetic to memory is 20 to 60, what caches hold between groups not counted. */
+ * CV) for 16 * RV * CV. What caches hold between groups is not counted; README.md says what a card needs. */
 #ifndef MCL_CONV2D_GEMM_H
 #define MCL_CONV2D_GEMM_H
 #define VW 4
