@@ -14,6 +14,8 @@
  *   128x64   16x16  2  1       21.3           1.33      126   97     88   99
  *   128x64   8x16   2  2       21.3           2.0       192  161    143  161
  *   128x128  16x16  2  2       32             2.0       179  144    126  142
+ *   64x16     4x16  1  1        6.4           1.0       107   95     87   94
+ *   128x16    4x16  2  1        7.1           1.33      172  156    135  159
  * A step of depth reads ROWS + COLUMNS floats into local memory for ROWS * COLUMNS multiply-adds; of these an item reads 4 * (RV +
  * CV) for 16 * RV * CV. What caches hold between groups is not counted; README.md says what a card needs. */
 #ifndef MCL_CONV2D_GEMM_H

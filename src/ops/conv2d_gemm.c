@@ -9,8 +9,9 @@
 typedef struct tile {
     int GX, GY, RV, CV;
 } tile;
-static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1}, {8, 16, 1, 1}};
-enum { TILES = sizeof tiles / sizeof *tiles, LEAST_COLUMNS = 16, GROUPS_A_UNIT = 2 };
+static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1},
+                             {8, 16, 1, 1},  {4, 16, 2, 1}, {4, 16, 1, 1}};
+enum { TILES = sizeof tiles / sizeof *tiles, NARROW = 16 }; /* columns of the last two, which are for results of no more */
 
 static int rows_of(tile t)
 {
@@ -28,10 +29,11 @@ static bool tile_fits(tile t, const mcl__capabilities *capabilities)
     return capabilities->max_work_group >= (uint64_t)(t.GX * t.GY) && capabilities->local_memory >= floats * sizeof(float);
 }
 
-/* Groups that keep the device busy: a few on each unit, which wait in turn. */
-static int slots_of(const mcl__capabilities *capabilities)
+/* Groups that keep the device busy: a few on each unit, which wait in turn; more of the narrow tiles' small ones. */
+static int slots_of(tile t, const mcl__capabilities *capabilities)
 {
-    return GROUPS_A_UNIT * (int)(capabilities->compute_units > 0 ? capabilities->compute_units : 1);
+    int groups = columns_of(t) <= NARROW ? 8 : 2;
+    return groups * (int)(capabilities->compute_units > 0 ? capabilities->compute_units : 1);
 }
 
 static int64_t groups_of(tile t, int rows, int columns)
@@ -45,16 +47,16 @@ static int64_t cost_of(tile t, int64_t groups, int slots)
     return (groups + slots - 1) / slots * t.GX * t.GY * (16 * t.RV * t.CV + 4 * (t.RV + t.CV));
 }
 
-/* The tiles that the device has room for, the cheapest first; of equals, the larger. What is cut along its depth keeps every
- * slot busy. */
+/* The tiles for so many columns that the device has room for, the cheapest first; of equals, the larger. What is cut along its
+ * depth keeps every slot busy. */
 static int list_tiles(int rows, int columns, bool cut, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
     int count = 0, best = 0;
     int64_t least = INT64_MAX;
     for (int i = 0; i < TILES; i++) {
         tile t = tiles[i];
-        int64_t cost = cost_of(t, groups_of(t, rows, columns), cut ? 1 : slots_of(capabilities));
-        if (!tile_fits(t, capabilities)) continue;
+        int64_t cost = cost_of(t, groups_of(t, rows, columns), cut ? 1 : slots_of(t, capabilities));
+        if (!tile_fits(t, capabilities) || (columns_of(t) <= NARROW) != (columns <= NARROW)) continue;
         if (cost < least) least = cost, best = count;
         list[count++] = (mcl__parameters){{t.GX, t.GY, t.RV, t.CV}};
     }
@@ -76,7 +78,6 @@ int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabili
     mcl__shape out = problem->out[0];
     int columns = out.d[out.rank - 1], rows = mcl__shape_elements(out) / columns;
     if (capabilities->type != MCL_DEVICE_GPU || !mcl__conv2d_tile_applicable(problem, capabilities)) return 0;
-    if (columns <= LEAST_COLUMNS) return 0; /* half of each tile would be idle */
     return list_tiles(rows, columns, mcl__conv2d_pass_of(problem) == MCL__BWD_WEIGHT, capabilities, list);
 }
 
@@ -95,7 +96,8 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
     int pixels = args->N * mcl__ceil_div(args->TH, args->classes_h) * mcl__ceil_div(args->TW, args->classes_w);
     size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
-    size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0], (size_t)mcl__ceil_div(pixels, rows_of(t)) * local[1],
+    size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0],
+                       (size_t)mcl__ceil_div(pixels, rows_of(t)) * local[1],
                        (size_t)args->classes_h * (size_t)args->classes_w};
 
     mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
@@ -145,7 +147,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     args.row_blocks = mcl__ceil_div(rows, rows_of(t));
     args.column_blocks = mcl__ceil_div(a->K, columns_of(t));
     int64_t groups = groups_of(t, rows, a->K);
-    args.chunk = choose_chunk(a, groups, elements, slots_of(mcl__lowering_capabilities(lowering)));
+    args.chunk = choose_chunk(a, groups, elements, slots_of(t, mcl__lowering_capabilities(lowering)));
     int chunks = mcl__ceil_div(a->N * a->OH, args.chunk);
     mcl__operand target = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));

@@ -40,7 +40,7 @@ static const struct {
     {16, 32, 1, 1, &gpu, "tile", "tile"},
     {16, 32, 3, 1, &gpu, NULL, "tile"},
     {16, 32, 3, 1, &large_gpu, NULL, "gemm"},
-    {16, 16, 3, 1, &large_gpu, NULL, "tile"}, /* half of the narrowest tile would be idle */
+    {16, 16, 3, 1, &large_gpu, NULL, "gemm"},
     {16, 32, 1, 1, &native, NULL, "native_gemm"},
     {16, 32, 3, 1, &native, NULL, "native_gemm"},
     {16, 16, 3, 16, &native, NULL, "native_depthwise"},
@@ -99,14 +99,17 @@ START_TEST(tile_commands)
 }
 END_TEST
 
-/* A tile of groups that shares its operands: small where there is little to do, large where every unit has enough. The sum of a
- * weight gradient is cut until every unit has something to add, and its parts are added in a launch of their own. */
+/* A tile of groups that shares its operands: small where there is little to do, large where every unit has enough, narrow for few
+ * channels. The sum of a weight gradient is cut until every unit has something to add, and its parts are added in a launch of their
+ * own. */
 START_TEST(gemm_commands)
 {
-    static const struct { int pictures; const char *constants; } sizes[] = {
-        {2, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}, {4096, "-DGX=16 -DGY=16 -DRV=2 -DCV=2 "}};
-    for (int i = 0; i < 2; i++) {
-        mcl__problem p = conv(128, 128, 3, 1);
+    static const struct { int pictures, K; const char *constants; } sizes[] = {
+        {2, 128, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}, {4096, 128, "-DGX=16 -DGY=16 -DRV=2 -DCV=2 "},
+        {2, 16, "-DGX=4 -DGY=16 -DRV=1 -DCV=1 "}, {4096, 16, "-DGX=4 -DGY=16 -DRV=2 -DCV=1 "},
+        {2, 17, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        mcl__problem p = conv(128, sizes[i].K, 3, 1);
         mcl__lowered lowered;
         p.in[0].d[0] = sizes[i].pictures;
         ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
