@@ -9,7 +9,7 @@
  * stride 1, those of x (n, h), whose pixel p meets column u of dy where u = p + (TAPS_W - 1 - s) * DILATION: then the prologue
  * is applied once to each pixel.
  * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C).
- * WIDTH divides C. */
+ * WIDTH divides C. 3x3 taps are 2.25 FLOP for a byte needed, 0.8 for a byte asked (README.md). */
 #include "args.h"
 #include "pointwise.h"
 #include "vector.h"

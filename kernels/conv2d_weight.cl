@@ -4,7 +4,8 @@
  *   CB rows     +--------------------+   global id 0: (row block, column block), column blocks next to each other,
  *   of one tap  | sum[CB][NV]        |   id 1: tap, id 2: chunk of picture rows
  *               +--------------------+
- *   Each chunk has its own copy of dw; conv2d_reduce in conv2d_forms.cl adds them in order. CB <= rows, VW <= K. */
+ *   Each chunk has its own copy of dw; conv2d_reduce in conv2d_forms.cl adds them in order. CB <= rows, VW <= K.
+ *   A pixel is 2 * CB * WIDTH FLOP for CB + WIDTH floats: on GPUs 1.3 to 2 for a byte asked (README.md). */
 #include "args.h"
 #include "conv2d_tile.h"
 #include "lanes.h"

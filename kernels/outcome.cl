@@ -4,7 +4,7 @@
  *   guard            one work-item takes the norm of the gradient slab; split: guard_part leaves one sum of squares for
  *                    each work-item, guard_finish adds them in one work-group of GROUP
  *   accumulate, commit   work-item i owns a run of vectors (span_of)
- * Every sum has a fixed order. */
+ * Every sum has a fixed order. Memory bounds them: at most 0.5 FLOP for a byte (README.md). */
 #include "args.h"
 #include "group.h"
 #include "step.h"

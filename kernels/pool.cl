@@ -3,7 +3,8 @@
  *   work-item (j, i, line): vectors of WIDTH channels j, j + global size, ... of pixels i, i + global size, ... of one row of
  *   pixels: of y forward, of dx backward. Backward gathers: each dx asks the windows that cover it, so nothing is added
  *   atomically. Where windows do not overlap, max_pool_bwd_apart takes a row of windows instead (see there).
- *   C is a multiple of WIDTH. */
+ *   C is a multiple of WIDTH.
+ * Memory bounds all: 0.2 to 0.9 FLOP for a byte that is needed (README.md). */
 #include "args.h"
 #include "vector.h"
 

@@ -3,7 +3,8 @@
  *   work-item i owns a run of rows (span_of); *_group: work-group i owns row i, whose logits c, c + GROUP, ... are its
  *   work-item c's, so that neighbours read neighbours (GPUs).
  *   A row's largest logit is subtracted before exp. NaN anywhere in a row makes its whole result NaN, and so does a label outside
- *   0 .. C - 1. Rows from step.valid_samples on are padding: all 0. */
+ *   0 .. C - 1. Rows from step.valid_samples on are padding: all 0.
+ * About 0.5 FLOP for a byte asked, 1 for a byte needed (README.md). */
 #include "args.h"
 #include "group.h"
 #include "step.h"

@@ -1,7 +1,8 @@
 /* Optimisers over the range [offset, offset + n) of the parameter slab.
  *
  *   work-item i owns a run of vectors of WIDTH elements (span_of); the last vector may be short. Gradient, parameters and
- *   optimiser state lie at equal offsets of their slabs. Nothing is written once state.first_bad is set. */
+ *   optimiser state lie at equal offsets of their slabs. Nothing is written once state.first_bad is set.
+ * Memory bounds both: 0.35 (sgd) and 0.6 (adam) FLOP for a byte (README.md). */
 #include "args.h"
 #include "step.h"
 #include "vector.h"
