@@ -21,10 +21,12 @@ void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *prob
 bool mcl__conv2d_tile_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_tile_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_lower_tile(mcl__lowering *lowering, const mcl__problem *problem);
-/* How the forward product gathers, from the operand that is returned: the input, or (few channels) a copy with a border, where
- * a kernel's row is one run. And how the data gradient gathers, from its input. */
+/* How the forward product gathers from its input, and the data gradient from its own. */
+mcl_gather_args mcl__conv2d_gather_fwd(const mcl_conv2d_args *conv);
+mcl_gather_args mcl__conv2d_gather_bwd(const mcl_conv2d_args *conv);
+/* The forward product's, from the operand that is returned: the input, or (few channels) a copy with a border, where a kernel's row
+ * is one run. */
 mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *conv, mcl_gather_args *gather);
-mcl_gather_args mcl__conv2d_tile_gradient(const mcl_conv2d_args *conv);
 /* The weight gradient's shapes, as the input lies; chunks and blocks are the variant's. */
 mcl_weight_args mcl__conv2d_weight_args(const mcl_conv2d_args *conv);
 /* out[0] = the sum of `count` copies of itself, in order. */

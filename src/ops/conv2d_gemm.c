@@ -120,7 +120,7 @@ static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, cons
 
 static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
+    mcl_gather_args gather = mcl__conv2d_gather_bwd(a);
     lower_product(lowering, problem, &gather, mcl__in(0), true);
 }
 

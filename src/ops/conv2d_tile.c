@@ -151,9 +151,9 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, c
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
-mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *a, mcl_gather_args *gather)
+mcl_gather_args mcl__conv2d_gather_fwd(const mcl_conv2d_args *a)
 {
-    *gather = (mcl_gather_args){
+    return (mcl_gather_args){
         .N = a->N,
         .SH = a->H,
         .SW = a->W,
@@ -173,6 +173,35 @@ mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_a
         .step_h = a->stride_h,
         .step_w = a->stride_w,
     };
+}
+
+mcl_gather_args mcl__conv2d_gather_bwd(const mcl_conv2d_args *a)
+{
+    return (mcl_gather_args){
+        .N = a->N,
+        .SH = a->OH,
+        .SW = a->OW,
+        .pitch = a->K,
+        .run = a->K,
+        .TH = a->H,
+        .TW = a->W,
+        .TC = a->C,
+        .KH = a->KH,
+        .KW = a->KW,
+        .classes_h = a->stride_h,
+        .classes_w = a->stride_w,
+        .base_h = a->pad_h,
+        .base_w = a->pad_w,
+        .slope_h = -a->dilation_h,
+        .slope_w = -a->dilation_w,
+        .step_h = 1,
+        .step_w = 1,
+    };
+}
+
+mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *a, mcl_gather_args *gather)
+{
+    *gather = mcl__conv2d_gather_fwd(a);
     if (!wants_border(a)) return mcl__in(0);
     mcl_border_args border = border_of(a);
     gather->SH = border.PH, gather->SW = border.PW;
@@ -200,34 +229,10 @@ static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, cons
     lower_gather(lowering, problem, &gather, t, source, weights);
 }
 
-mcl_gather_args mcl__conv2d_tile_gradient(const mcl_conv2d_args *a)
-{
-    return (mcl_gather_args){
-        .N = a->N,
-        .SH = a->OH,
-        .SW = a->OW,
-        .pitch = a->K,
-        .run = a->K,
-        .TH = a->H,
-        .TW = a->W,
-        .TC = a->C,
-        .KH = a->KH,
-        .KW = a->KW,
-        .classes_h = a->stride_h,
-        .classes_w = a->stride_w,
-        .base_h = a->pad_h,
-        .base_w = a->pad_w,
-        .slope_h = -a->dilation_h,
-        .slope_w = -a->dilation_w,
-        .step_h = 1,
-        .step_w = 1,
-    };
-}
-
 static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     tile t = choose_tile(lowering);
-    mcl_gather_args gather = mcl__conv2d_tile_gradient(a);
+    mcl_gather_args gather = mcl__conv2d_gather_bwd(a);
     mcl_block_args block = {
         .blocks = mcl__ceil_div(a->C, t.NV * t.VW),
         .taps = a->KH * a->KW,

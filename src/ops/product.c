@@ -175,36 +175,42 @@ static void set_taps(mcl_product_args *a, bool prologue)
     a->joined = !prologue && a->run == a->pitch && abs(a->shift_w) == 1;
 }
 
-mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_conv2d_args *a)
+/* The product that gathers so, whose weights are `depth_stride` and `column_stride` apart along its sum and its columns. */
+static mcl_product_args gathered(mcl_gather_args g, const mcl_conv2d_args *a, int depth_stride, int column_stride, bool prologue)
 {
     mcl_product_args args = {
-        .N = a->N,
-        .SH = a->H,
-        .SW = a->W,
-        .pitch = a->C,
-        .run = a->C / a->groups,
-        .TH = a->OH,
-        .TW = a->OW,
-        .TC = a->K,
-        .columns = a->K / a->groups,
-        .KH = a->KH,
-        .KW = a->KW,
-        .classes_h = 1,
-        .classes_w = 1,
-        .base_h = -a->pad_h,
-        .base_w = -a->pad_w,
-        .slope_h = a->dilation_h,
-        .slope_w = a->dilation_w,
-        .step_h = a->stride_h,
-        .step_w = a->stride_w,
+        .N = g.N,
+        .SH = g.SH,
+        .SW = g.SW,
+        .pitch = g.pitch,
+        .run = g.run / a->groups,
+        .TH = g.TH,
+        .TW = g.TW,
+        .TC = g.TC,
+        .columns = g.TC / a->groups,
+        .KH = g.KH,
+        .KW = g.KW,
+        .classes_h = g.classes_h,
+        .classes_w = g.classes_w,
+        .base_h = g.base_h,
+        .base_w = g.base_w,
+        .slope_h = g.slope_h,
+        .slope_w = g.slope_w,
+        .step_h = g.step_h,
+        .step_w = g.step_w,
         .tap_stride = a->C / a->groups * a->K,
-        .depth_stride = a->K,
-        .column_stride = 1,
+        .depth_stride = depth_stride,
+        .column_stride = column_stride,
         .group_stride = a->K / a->groups,
         .groups = a->groups,
     };
-    set_taps(&args, problem->prologue.count > 0);
+    set_taps(&args, prologue);
     return args;
+}
+
+mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_conv2d_args *a)
+{
+    return gathered(mcl__conv2d_gather_fwd(a), a, a->K, 1, problem->prologue.count > 0);
 }
 
 static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
@@ -215,33 +221,7 @@ static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, cons
 
 static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_product_args args = {
-        .N = a->N,
-        .SH = a->OH,
-        .SW = a->OW,
-        .pitch = a->K,
-        .run = a->K / a->groups,
-        .TH = a->H,
-        .TW = a->W,
-        .TC = a->C,
-        .columns = a->C / a->groups,
-        .KH = a->KH,
-        .KW = a->KW,
-        .classes_h = a->stride_h,
-        .classes_w = a->stride_w,
-        .base_h = a->pad_h,
-        .base_w = a->pad_w,
-        .slope_h = -a->dilation_h,
-        .slope_w = -a->dilation_w,
-        .step_h = 1,
-        .step_w = 1,
-        .tap_stride = a->C / a->groups * a->K,
-        .depth_stride = 1,
-        .column_stride = a->K,
-        .group_stride = a->K / a->groups,
-        .groups = a->groups,
-    };
-    set_taps(&args, false);
+    mcl_product_args args = gathered(mcl__conv2d_gather_bwd(a), a, 1, a->K, false);
     lower_product(lowering, problem, &args);
 }
 
