@@ -236,7 +236,7 @@ static mcl_status infer_track(mcl__problem *problem, mcl_error *error)
 }
 
 const mcl__op mcl__op_batch_norm_track = {
-    .name = "batch_norm_track", .inputs = 5, .outputs = 2, .infer = infer_track, .variants = channel_variants,
+    .name = "batch_norm_track", .inputs = 5, .outputs = 2, .updates = true, .infer = infer_track, .variants = channel_variants,
 };
 
 static mcl_status infer_reduce(mcl__problem *problem, mcl_error *error)

@@ -257,6 +257,7 @@ typedef struct mcl__op {
     bool takes_prologue;  /* fusion may put codes before in[0] */
     bool in_place;        /* out[0] may share memory with in[0] */
     bool view;            /* out[0] is in[0] under another shape: no work */
+    bool updates;         /* what its outputs held matters: it is read, or stays where nothing is written */
     /* Output shapes and dtypes from inputs and attrs; checks everything. The text names both shapes. */
     mcl_status (*infer)(mcl__problem *problem, mcl_error *error);
     /* Adds the nodes of the gradient; NULL: none exists (not differentiable, or a node of the backward pass or update). */

@@ -71,7 +71,7 @@ static const mcl__variant outcome_variants[] = {
     {"group", group_applies, lower_outcome_group}, {"reference", NULL, lower_outcome_reference}, {0}};
 
 const mcl__op mcl__op_outcome = {
-    .name = "outcome", .inputs = 3, .outputs = 1, .infer = infer_outcome, .variants = outcome_variants,
+    .name = "outcome", .inputs = 3, .outputs = 1, .updates = true, .infer = infer_outcome, .variants = outcome_variants,
 };
 
 /* --- guard --- */
@@ -126,7 +126,8 @@ static const mcl__variant guard_variants[] = {
     {"split", group_applies, lower_guard_split}, {"reference", NULL, lower_guard_reference}, {0}};
 
 const mcl__op mcl__op_guard = {
-    .name = "guard", .inputs = 2, .outputs = 1, .infer = infer_guard, .flops = flops_guard, .variants = guard_variants,
+    .name = "guard", .inputs = 2, .outputs = 1, .updates = true, .infer = infer_guard, .flops = flops_guard,
+    .variants = guard_variants,
 };
 
 /* --- accumulate and commit --- */
@@ -167,8 +168,8 @@ static const mcl__variant slab_variants[] = {
     {"wide", mcl__on_opencl, lower_slab_wide}, {"reference", NULL, lower_slab_reference}, {0}};
 
 const mcl__op mcl__op_accumulate = {
-    .name = "accumulate", .inputs = 2, .outputs = 1, .infer = infer_accumulate, .variants = slab_variants,
+    .name = "accumulate", .inputs = 2, .outputs = 1, .updates = true, .infer = infer_accumulate, .variants = slab_variants,
 };
 const mcl__op mcl__op_commit = {
-    .name = "commit", .inputs = 2, .outputs = 1, .infer = infer_commit, .variants = slab_variants,
+    .name = "commit", .inputs = 2, .outputs = 1, .updates = true, .infer = infer_commit, .variants = slab_variants,
 };

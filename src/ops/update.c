@@ -61,7 +61,7 @@ static const mcl__variant sgd_variants[] = {
     {"wide", mcl__on_opencl, lower_sgd_wide}, {"reference", NULL, lower_sgd_reference}, {0}};
 
 const mcl__op mcl__op_sgd = {
-    .name = "sgd", .inputs = 3, .outputs = 2, .infer = infer_sgd, .flops = flops_sgd, .variants = sgd_variants,
+    .name = "sgd", .inputs = 3, .outputs = 2, .updates = true, .infer = infer_sgd, .flops = flops_sgd, .variants = sgd_variants,
 };
 
 /* --- Adam --- */
@@ -100,5 +100,5 @@ static const mcl__variant adam_variants[] = {
     {"wide", mcl__on_opencl, lower_adam_wide}, {"reference", NULL, lower_adam_reference}, {0}};
 
 const mcl__op mcl__op_adam = {
-    .name = "adam", .inputs = 3, .outputs = 3, .infer = infer_adam, .flops = flops_adam, .variants = adam_variants,
+    .name = "adam", .inputs = 3, .outputs = 3, .updates = true, .infer = infer_adam, .flops = flops_adam, .variants = adam_variants,
 };

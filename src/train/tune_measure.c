@@ -104,19 +104,13 @@ static void fill_input(const mcl__problem *problem, int input, void *host)
     }
 }
 
-/* Do its outputs hold something that it reads? Other outputs start as NaN, so that what is not written shows. */
-static bool updates(mcl__op_kind op)
-{
-    return op == MCL__OP_sgd || op == MCL__OP_adam || op == MCL__OP_guard || op == MCL__OP_accumulate || op == MCL__OP_outcome ||
-           op == MCL__OP_commit || op == MCL__OP_batch_norm_track;
-}
-
+/* What is not an update's starts as NaN, so that what is not written shows. */
 static void fill_output(const mcl__problem *problem, int output, void *host)
 {
     uint32_t state = 99;
     if (problem->out_dtype[output] != MCL_F32) return;
     for (int i = 0; i < mcl__shape_elements(problem->out[output]); i++)
-        ((float *)host)[i] = updates(problem->op) ? fabsf(draw(&state)) : NAN;
+        ((float *)host)[i] = mcl__op_get(problem->op)->updates ? fabsf(draw(&state)) : NAN;
 }
 
 static mcl_status make_tensors(stand *s, mcl_error *error)

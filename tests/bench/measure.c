@@ -128,7 +128,7 @@ static double bytes_of(const mcl__problem *problem)
     uint64_t bytes = 0;
     for (int i = 0; i < problem->inputs; i++) bytes += test_problem_in_bytes(problem, i);
     for (int i = 0; i < problem->outputs; i++)
-        bytes += test_problem_out_bytes(problem, i) * (test_problem_updates(problem->op) ? 2 : 1);
+        bytes += test_problem_out_bytes(problem, i) * (mcl__op_get(problem->op)->updates ? 2 : 1);
     return (double)bytes;
 }
 

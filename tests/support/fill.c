@@ -18,15 +18,6 @@ double test_uniform(uint64_t *state, double low, double high)
     return low + (high - low) * (double)(test_random(state) >> 11) * 0x1p-53;
 }
 
-bool test_problem_updates(mcl__op_kind op)
-{
-    static const bool updates[MCL__OP_COUNT] = {
-        [MCL__OP_outcome] = true, [MCL__OP_accumulate] = true, [MCL__OP_guard] = true,           [MCL__OP_sgd] = true,
-        [MCL__OP_adam] = true,    [MCL__OP_commit] = true,     [MCL__OP_batch_norm_track] = true,
-    };
-    return updates[op];
-}
-
 int test_problem_step_input(const mcl__problem *problem)
 {
     for (int i = problem->inputs - 1; i >= 0; i--)
@@ -254,7 +245,6 @@ void test_problem_fill(test_problem *test, uint64_t seed)
     for (int i = 0; i < problem->outputs; i++) {
         test->out[i] = calloc(1, test_problem_out_bytes(problem, i));
         if (!test->out[i]) abort();
-        if (test_problem_updates(problem->op))
-            fill_one(&f, -1 - i, problem->out[i], problem->out_dtype[i], test->out[i]);
+        if (mcl__op_get(problem->op)->updates) fill_one(&f, -1 - i, problem->out[i], problem->out_dtype[i], test->out[i]);
     }
 }

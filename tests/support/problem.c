@@ -229,7 +229,7 @@ static mcl_status session_open(session *s, mcl_error *error)
     s->run->commands = s->lowered.commands;
     for (int i = 0; i < problem->inputs; i++)
         MCL_TRY(tensor_create(s, &s->in[i], "input", i, test_problem_in_bytes(problem, i), test->in[i], error));
-    bool updates = test_problem_updates(problem->op);
+    bool updates = mcl__op_get(problem->op)->updates;
     for (int i = 0; i < problem->outputs; i++)
         MCL_TRY(tensor_create(s, &s->out[i], "output", i, test_problem_out_bytes(problem, i),
                               updates ? test->out[i] : NULL, error));
@@ -278,7 +278,7 @@ static mcl_status session_repeat(session *s, void *const *before, mcl_error *err
 {
     mcl_status status = MCL_OK;
     void *again[MCL__MAX_OUTPUTS] = {0};
-    bool updates = test_problem_updates(s->test->problem.op);
+    bool updates = mcl__op_get(s->test->problem.op)->updates;
     if (s->run->in_place) MCL_TRY(tensor_write(s->device, &s->in[0], s->test->in[0], error));
     for (int i = 0; i < s->test->problem.outputs; i++)
         MCL_TRY(tensor_write(s->device, &s->out[i], updates ? before[i] : NULL, error));

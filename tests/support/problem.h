@@ -9,7 +9,7 @@
 typedef struct test_problem {
     mcl__problem problem;
     void *in[MCL__MAX_OPERANDS];
-    void *out[MCL__MAX_OUTPUTS]; /* before a run: what outputs hold (see test_problem_updates); after it: the result */
+    void *out[MCL__MAX_OUTPUTS]; /* before a run: what outputs hold, NaN where nothing `updates`; after it: the result */
     mcl__algorithm algorithm;     /* after a run: how the result was computed */
 } test_problem;
 
@@ -24,8 +24,6 @@ mcl_status test_problem_infer(mcl__problem *problem, mcl_error *error);
 
 uint64_t test_problem_in_bytes(const mcl__problem *problem, int input);
 uint64_t test_problem_out_bytes(const mcl__problem *problem, int output);
-/* Does the operator read what its outputs held (sgd, outcome, ...)? Other outputs start as NaN. */
-bool test_problem_updates(mcl__op_kind op);
 /* The input that holds the step block, or -1. */
 int test_problem_step_input(const mcl__problem *problem);
 
