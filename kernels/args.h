@@ -4,8 +4,9 @@
 #ifndef MCL_ARGS_H
 #define MCL_ARGS_H
 
-/* y[n][oh][ow][k] = sum over r, s, c of x[n][oh*stride_h - pad_h + r*dilation_h][ow*stride_w - pad_w + s*dilation_w][g*C/groups + c]
- * * w[r][s][c][k], where g = k / (K / groups); x: (N,H,W,C), y: (N,OH,OW,K), w: (KH,KW,C/groups,K); outside x is 0. */
+/* y[n][oh][ow][k] = sum over r, s, c of
+ *     x[n][oh*stride_h - pad_h + r*dilation_h][ow*stride_w - pad_w + s*dilation_w][g*C/groups + c] * w[r][s][c][k]
+ * where g = k / (K / groups); x: (N,H,W,C), y: (N,OH,OW,K), w: (KH,KW,C/groups,K); outside x is 0. */
 typedef struct mcl_conv2d_args {
     int N, H, W, C, OH, OW, K, KH, KW;
     int stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;

@@ -5,8 +5,8 @@
  *
  * A work-item takes `lines` lines at a time, few enough for a cache, and in them one vector of channels after the other, so that
  * memory is read in order; the sums of all taps are in registers meanwhile, and then in the copy. Of a line it takes COLUMNS pixels
- * at a time. Lines are dy's (n, oh), whose pixel p meets column u of x at tap s where u = p * STRIDE + s * DILATION; or, BY_SOURCE, at
- * stride 1, those of x (n, h), whose pixel p meets column u of dy where u = p + (TAPS_W - 1 - s) * DILATION: then the prologue
+ * at a time. Lines are dy's (n, oh), whose pixel p meets column u of x at tap s where u = p * STRIDE + s * DILATION; or, BY_SOURCE,
+ * at stride 1, those of x (n, h), whose pixel p meets column u of dy where u = p + (TAPS_W - 1 - s) * DILATION: then the prologue
  * is applied once to each pixel.
  * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C).
  * WIDTH divides C. 3x3 taps are 2.25 FLOP for a byte needed, 0.8 for a byte asked (README.md). */

@@ -22,9 +22,9 @@
 #endif
 #define WIDTH (NV * VW)
 
-/* total += P pixels * weights of one tap, `run` deep. Each step asks for `pace` floats of the pixels that the next tile reads, and for
- * the next pixel that is written. On CPUs a function that is called: in sight of the rest PoCL's compiler keeps half of the sums in
- * memory (12 ms for what takes 7). */
+/* total += P pixels * weights of one tap, `run` deep. Each step asks for `pace` floats of the pixels that the next tile reads, and
+ * for the next pixel that is written. On CPUs a function that is called: in sight of the rest PoCL's compiler keeps half of the
+ * sums in memory (12 ms for what takes 7). */
 #if LOCAL == 1
 __attribute__((noinline))
 #endif

@@ -116,7 +116,8 @@ void stage_rows(__local float *staged, int pitch, __local const places *at, __gl
     const int total = a.N * a.SH * a.SW * a.pitch, across = t.length / a.run, ahead = rows * a.step_h * a.step_w * a.pitch;
     for (int d = first; d < first + count;) {
         const int line = d / t.length, from = d % t.length, to = min(t.length, from + first + count - d);
-        const int shift_h = t.h + line / t.lines * (a.every_h * a.slope_h / a.classes_h), shift_w = t.w + line % t.lines * a.shift_w;
+        const int shift_h = t.h + line / t.lines * (a.every_h * a.slope_h / a.classes_h),
+                  shift_w = t.w + line % t.lines * a.shift_w;
         for (int i = 0; i < rows; i++) {
             const int h = at->h[i] + shift_h, v = at->v[i] + shift_w, inside = (uint)h < (uint)a.SH;
             const int low = clamp(-v, 0, across) * a.run, high = inside ? clamp(a.SW - v, 0, across) * a.run : 0;

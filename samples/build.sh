@@ -28,7 +28,8 @@ if [ ${#missing[@]} -gt 0 ]; then
   echo "Installing: ${missing[*]}"
   log=$(mktemp)
   if ! { "${as_root[@]}" apt-get update -q &&
-         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+           apt-get install -q -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     echo "Installing the packages above failed; the whole log is in $log" >&2
     exit 1
@@ -37,6 +38,7 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 echo "Building into $build/"
-cmake -S . -B "$build" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}" "${options[@]}" "$@" >"$build.log" 2>&1 || { cat "$build.log" >&2; exit 1; }
+cmake -S . -B "$build" -DCMAKE_BUILD_TYPE="${BUILD_TYPE:-Release}" "${options[@]}" "$@" >"$build.log" 2>&1 ||
+  { cat "$build.log" >&2; exit 1; }
 cmake --build "$build" -j "$(nproc)" >>"$build.log" 2>&1 || { tail -n 60 "$build.log" >&2; exit 1; }
 rm -f "$build.log"

@@ -34,8 +34,10 @@ mnist() {
 }
 
 cifar_10() {
-  fetch cifar-10 https://www.cs.toronto.edu/~kriz cifar-10-binary.tar.gz c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
-  [ -s "$dest/cifar-10/test_batch.bin" ] || tar -xzf "$dest/cifar-10/cifar-10-binary.tar.gz" -C "$dest/cifar-10" --strip-components=1
+  fetch cifar-10 https://www.cs.toronto.edu/~kriz cifar-10-binary.tar.gz \
+    c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
+  [ -s "$dest/cifar-10/test_batch.bin" ] ||
+    tar -xzf "$dest/cifar-10/cifar-10-binary.tar.gz" -C "$dest/cifar-10" --strip-components=1
 }
 
 case $what in

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The house's rules that a compiler does not check: includes point downwards, OpenCL stays in its folder, every operator has a
-# test, an oracle and a native reference, and the library neither prints, exits nor aborts.
+# test, an oracle and a native reference, the library neither prints, exits nor aborts, and lines have at most 132 columns.
 set -u
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 failures=0
@@ -28,10 +28,16 @@ while IFS=: read -r file _ include; do
 done < <(grep -rnE '^#include "[a-z_]+/' src --include='*.[ch]')
 
 while read -r file; do fail "$file: OpenCL and CLBlast are included in src/device/opencl only"; done < <(
-  grep -rlE '#include *<(CL/|clblast)' src include samples tests --include='*.[ch]' | grep -v -e '^src/device/opencl/' -e '^tests/device/')
+  grep -rlE '#include *<(CL/|clblast)' src include samples tests --include='*.[ch]' |
+    grep -v -e '^src/device/opencl/' -e '^tests/device/')
 while read -r file; do fail "$file: a sample includes public headers only"; done < <(grep -lE '^#include "' samples/*.c 2>/dev/null)
 while read -r line; do fail "$line: the library does not print, exit or abort"; done < <(
   grep -rnE '\b(printf|puts|perror|exit|abort)\(' src --include='*.c' | grep -v -e '^src/cli/' -e 'snprintf' -e 'vsnprintf')
+
+while read -r line; do fail "$line: more than 132 columns"; done < <( # but for Markdown's tables
+  find src kernels include samples tests -path samples/data -prune -o \( -name '*.[ch]' -o -name '*.cl' -o -name '*.def' -o \
+    -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt -o -name '*.md' \) -print0 |
+    xargs -0 awk 'length > 132 && !/^\|/ {print FILENAME ":" FNR}')
 
 for name in $(sed -nE 's/^MCL_OP\(([a-z0-9_]+)\).*/\1/p' src/ops/ops.def); do
   [ "$name" = reshape ] && continue # a view: no work

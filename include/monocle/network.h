@@ -41,7 +41,11 @@ typedef struct mcl_conv2d_options {
 
 typedef struct mcl_dense_options { const char *name; int units; bool no_bias; } mcl_dense_options;
 typedef struct mcl_batch_norm_options { const char *name; float eps, momentum; } mcl_batch_norm_options; /* 1e-5, 0.1 */
-typedef struct mcl_activation_options { const char *name; mcl_activation_kind kind; float slope; } mcl_activation_options; /* leaky: 0.01 */
+typedef struct mcl_activation_options {
+    const char *name;
+    mcl_activation_kind kind;
+    float slope;
+} mcl_activation_options; /* leaky: 0.01 */
 typedef struct mcl_pool_options {
     const char *name;
     int kernel, kernel_w, stride, stride_w, padding, padding_w; /* stride: the kernel's size */
@@ -49,7 +53,10 @@ typedef struct mcl_pool_options {
 } mcl_pool_options;
 typedef struct mcl_dropout_options { const char *name; float drop; } mcl_dropout_options; /* probability of zeroing; 0.5 */
 typedef struct mcl_pad_options { const char *name; int top, bottom, left, right, channels_before, channels_after; } mcl_pad_options;
-typedef struct mcl_slice_options { const char *name; int y, x, channel, height, width, channels; } mcl_slice_options; /* sizes 0: to the end */
+typedef struct mcl_slice_options {
+    const char *name;
+    int y, x, channel, height, width, channels;
+} mcl_slice_options; /* sizes 0: to the end */
 typedef struct mcl_simple_options { const char *name; } mcl_simple_options;
 
 MCL_API mcl_network *mcl_network_create(const char *name); /* NULL when out of memory; copies the name */

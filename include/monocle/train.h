@@ -19,7 +19,8 @@ extern "C" {
 
 typedef enum mcl_optimiser_kind { MCL_SGD, MCL_ADAM, MCL_ADAMW } mcl_optimiser_kind;
 typedef enum mcl_schedule_kind { MCL_SCHEDULE_CONSTANT, MCL_SCHEDULE_STEP, MCL_SCHEDULE_COSINE } mcl_schedule_kind;
-typedef enum mcl_recompute { MCL_RECOMPUTE_AUTO, MCL_RECOMPUTE_ON, MCL_RECOMPUTE_OFF } mcl_recompute; /* auto: where memory is short */
+/* auto: where memory is short */
+typedef enum mcl_recompute { MCL_RECOMPUTE_AUTO, MCL_RECOMPUTE_ON, MCL_RECOMPUTE_OFF } mcl_recompute;
 typedef enum mcl_residence { MCL_RESIDENCE_AUTO, MCL_RESIDENCE_DEVICE, MCL_RESIDENCE_STREAM } mcl_residence;
 
 /* All-zero means the defaults in brackets. */
@@ -69,7 +70,9 @@ typedef struct mcl_metrics {
     int64_t samples;
 } mcl_metrics;
 
-typedef enum mcl_event_kind { MCL_EVENT_PROGRESS, MCL_EVENT_EPOCH, MCL_EVENT_CHECKPOINT, MCL_EVENT_WARNING, MCL_EVENT_DONE } mcl_event_kind;
+typedef enum mcl_event_kind {
+    MCL_EVENT_PROGRESS, MCL_EVENT_EPOCH, MCL_EVENT_CHECKPOINT, MCL_EVENT_WARNING, MCL_EVENT_DONE
+} mcl_event_kind;
 
 /* What the callback is told. Pointers live during the call. */
 typedef struct mcl_event {
@@ -130,7 +133,8 @@ MCL_API const char *mcl_predictor_class_name(const mcl_predictor *predictor, int
 /* The input: (height, width, channels), and how pictures of another size were brought to it. */
 MCL_API void mcl_predictor_input(const mcl_predictor *predictor, int *height, int *width, int *channels, mcl_resize *resize);
 /* Probabilities (count, classes) of `count` pictures, bytes (count, H, W, C); preprocessing happens inside. Waits. */
-MCL_API mcl_status mcl_predictor_run(mcl_predictor *predictor, const uint8_t *pixels, int count, float *probabilities, mcl_error *error);
+MCL_API mcl_status mcl_predictor_run(mcl_predictor *predictor, const uint8_t *pixels, int count, float *probabilities,
+                                     mcl_error *error);
 
 /* Loss, top-1, top-5 and the confusion matrix of one part of a data set. */
 typedef struct mcl_evaluation {

@@ -1,4 +1,5 @@
-# Writes OUT, a C table NAME of the texts of FILES (separated by commas). Run by the build: cmake -DOUT= -DNAME= -DFILES= -P embed.cmake
+# Writes OUT, a C table NAME of the texts of FILES (separated by commas). Run by the build:
+#   cmake -DOUT= -DNAME= -DFILES= -P embed.cmake
 string(REPLACE "," ";" files "${FILES}")
 set(texts "")
 set(table "")

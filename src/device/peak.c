@@ -62,7 +62,8 @@ static mcl_status time_shape(mcl_device *device, mcl_buffer *target, shape s, si
 static mcl_status measure_flops(mcl_device *device, double *best)
 {
     bool cpu = device->info.type == MCL_DEVICE_CPU;
-    size_t units = device->info.compute_units ? device->info.compute_units : 1, local = cpu ? 1 : 64, items = units * (cpu ? 8 : 4096);
+    size_t units = device->info.compute_units ? device->info.compute_units : 1, local = cpu ? 1 : 64,
+           items = units * (cpu ? 8 : 4096);
     mcl_buffer *target;
     mcl_status status = MCL_OK;
     MCL_TRY(mcl_buffer_create(device, items * 16 * sizeof(float), &target));

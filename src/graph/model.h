@@ -14,7 +14,9 @@ typedef struct mcl__slot {
                                           * in (C,H,W) order in files; 0 where there is none */
 } mcl__slot;
 
-typedef enum mcl__optimiser_kind { MCL__OPTIMISER_NONE, MCL__OPTIMISER_SGD, MCL__OPTIMISER_ADAM, MCL__OPTIMISER_ADAMW } mcl__optimiser_kind;
+typedef enum mcl__optimiser_kind {
+    MCL__OPTIMISER_NONE, MCL__OPTIMISER_SGD, MCL__OPTIMISER_ADAM, MCL__OPTIMISER_ADAMW
+} mcl__optimiser_kind;
 
 /* Learning rates and bias corrections come with the step block; these are constant. */
 typedef struct mcl__optimiser {

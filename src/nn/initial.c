@@ -134,7 +134,8 @@ static void destroy(mcl__initial *initial)
     free(initial);
 }
 
-mcl_status mcl__initial_begin(const mcl_network *network, mcl__model *model, uint64_t seed, mcl__initial **initial, mcl_error *error)
+mcl_status mcl__initial_begin(const mcl_network *network, mcl__model *model, uint64_t seed, mcl__initial **initial,
+                              mcl_error *error)
 {
     mcl_status status = MCL_OK;
     mcl__initial *made = calloc(1, sizeof *made);

@@ -16,7 +16,8 @@ mcl_status mcl__network_slots(const mcl_network *network, mcl__slot **parameters
  * the caller can make plans meanwhile; end waits for it, writes them into the model, and frees. The network and the model stay
  * as they are in between. end(NULL) does nothing. */
 typedef struct mcl__initial mcl__initial;
-mcl_status mcl__initial_begin(const mcl_network *network, mcl__model *model, uint64_t seed, mcl__initial **initial, mcl_error *error);
+mcl_status mcl__initial_begin(const mcl_network *network, mcl__model *model, uint64_t seed, mcl__initial **initial,
+                              mcl_error *error);
 mcl_status mcl__initial_end(mcl__initial *initial, mcl_error *error);
 mcl_status mcl__network_initialise(const mcl_network *network, mcl__model *model, uint64_t seed, mcl_error *error); /* both */
 

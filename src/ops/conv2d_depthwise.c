@@ -90,7 +90,8 @@ static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, m
     mcl__lower_kernel(lowering, "conv2d_depthwise", "conv2d_depthwise", mcl__problem_prelude(problem, taken, prelude),
                       "-DWIDTH=%d%s -DTAPS_H=%d -DTAPS_W=%d -DSTEP=%d -DSLOPE=%d -DCLASSES=%d -DROWS=%d "
                       "-DCOLUMNS=%d -DSTATS=%d",
-                      width, mcl__spread_aligned(lowering), a.KH, a.KW, w.step, w.slope, w.classes, rows, columns_of(a.stride_w), stats);
+                      width, mcl__spread_aligned(lowering), a.KH, a.KW, w.step, w.slope, w.classes, rows, columns_of(a.stride_w),
+                      stats);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));

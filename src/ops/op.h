@@ -38,7 +38,7 @@ typedef struct mcl__attrs {
                  int H, W; /* conv2d_bwd_data only: size of dx */ } conv;
         struct { int KH, KW, stride_h, stride_w, pad_h, pad_w, count_padding; int H, W; /* *_bwd: size of dx */ } pool;
         struct { float eps, momentum; int rows; /* batch_norm_track only: N*H*W behind the statistics, for the unbiased variance */
-                 int act; /* batch_norm_bwd_*: dy is behind this activation, MCL_ACT_RELU or MCL_ACT_RELU6; 0: none is there */ } norm;
+                 int act; /* batch_norm_bwd_*: dy is behind this activation, MCL_ACT_RELU or MCL_ACT_RELU6; 0: none */ } norm;
         struct { mcl__shape size; int offset[4]; } region; /* slice, pad, reshape */
         struct { int axis; } concat;
         struct { int H, W, streamed, flip, crop, N; uint32_t stream; } load;
@@ -214,9 +214,9 @@ typedef struct mcl__variant {
     bool (*yields)(const mcl__problem *problem, const mcl__capabilities *capabilities);
 } mcl__variant;
 
-/* Lowers with the first applicable variant that does not yield, or with the one named `force` where it exists and applies ("reference" exists
- * everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate 2, "tile(4,2,16,1)"
- * the one with these parameters, its first one where there is none such. Free with mcl__lowered_free. */
+/* Lowers with the first applicable variant that does not yield, or with the one named `force` where it exists and applies
+ * ("reference" exists everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate
+ * 2, "tile(4,2,16,1)" the one with these parameters, its first one where there is none such. Free with mcl__lowered_free. */
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
                       mcl_error *error);
 void mcl__lowered_free(mcl__lowered *lowered);

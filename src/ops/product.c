@@ -108,7 +108,8 @@ static bool rows_follow(const mcl_product_args *a)
     return a->KH * a->KW * a->groups * a->classes_h * a->classes_w * a->step_h * a->step_w == 1 && a->base_h == 0 && a->base_w == 0;
 }
 
-/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next while these are multiplied. */
+/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next while these are
+ * multiplied. */
 static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
 {
     if (!a->stays) return;

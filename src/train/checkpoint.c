@@ -40,8 +40,8 @@ static json_t *machine_json(const mcl_trainer *t)
     const mcl_device_info *info = &t->device->info;
     const mcl_device_options *asked = &t->device->options;
     return json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:s,s:s}", "device", info->name, "driver", info->driver, "version", mcl_version(),
-                     "kernels", kernels, "threads", t->device->threads, "fuse", !t->options.no_fuse, "gemm", given(asked->gemm, "auto"), "variant",
-                     given(asked->variant, "auto"));
+                     "kernels", kernels, "threads", t->device->threads, "fuse", !t->options.no_fuse, "gemm",
+                     given(asked->gemm, "auto"), "variant", given(asked->variant, "auto"));
 }
 
 /* Which kernels the plans of the run take: a list of problem, batch and choice. NULL: no memory. */
@@ -69,8 +69,8 @@ static double finite_loss(double loss)
 static json_t *progress_json(const mcl__progress *p)
 {
     return json_pack("{s:i,s:i,s:i,s:f,s:f,s:I,s:i,s:f,s:f,s:f}", "step", p->step, "epoch", p->epoch, "position", p->position,
-                     "loss_sum", p->loss_sum, "hits", p->hits, "seen", (json_int_t)p->seen, "best_epoch", p->best_epoch, "best_loss",
-                     finite_loss(p->best_loss), "best_accuracy", p->best_accuracy, "seconds", p->seconds);
+                     "loss_sum", p->loss_sum, "hits", p->hits, "seen", (json_int_t)p->seen, "best_epoch", p->best_epoch,
+                     "best_loss", finite_loss(p->best_loss), "best_accuracy", p->best_accuracy, "seconds", p->seconds);
 }
 
 static json_t *numbers_json(const float *values, int count)
@@ -84,11 +84,12 @@ static char *card_text(const mcl_trainer *t)
 {
     const mcl_dataset_info *info = mcl_dataset_get_info(t->data);
     const mcl_preprocessing *p = &t->preprocessing;
-    json_t *card = json_pack("{s:s,s:[i,i,i],s:i,s:o,s:{s:i,s:o,s:o},s:o,s:o,s:o,s:o}", "network_name", mcl_network_name(t->network),
-                             "input", t->pictures.H, t->pictures.W, t->pictures.C, "resize", (int)info->resize,
-                             "classes", class_names_json(t), "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C),
-                             "inverse_deviation", numbers_json(p->inverse_deviation, t->pictures.C), "options", options_json(t),
-                             "machine", machine_json(t), "choices", choices_json(t), "progress", progress_json(&t->progress));
+    json_t *card =
+        json_pack("{s:s,s:[i,i,i],s:i,s:o,s:{s:i,s:o,s:o},s:o,s:o,s:o,s:o}", "network_name", mcl_network_name(t->network), "input",
+                  t->pictures.H, t->pictures.W, t->pictures.C, "resize", (int)info->resize, "classes", class_names_json(t),
+                  "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C), "inverse_deviation",
+                  numbers_json(p->inverse_deviation, t->pictures.C), "options", options_json(t), "machine", machine_json(t),
+                  "choices", choices_json(t), "progress", progress_json(&t->progress));
     if (card && t->options.description) json_object_set_new(card, "network", json_string(t->options.description));
     char *text = card ? json_dumps(card, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(card);
@@ -107,7 +108,8 @@ mcl_status mcl__checkpoint_save(mcl_trainer *t, const char *path, mcl_error *err
     mcl__safetensors_writer_metadata(writer, "monocle", card);
     MCL_TRY_DONE(mcl__weights_add(t->network, model, t->progress.step, writer, error));
     for (int i = 0; i < mcl__optimiser_states(&model->optimiser); i++)
-        MCL_TRY_DONE(mcl__weights_add_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], writer, error));
+        MCL_TRY_DONE(
+            mcl__weights_add_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], writer, error));
     free(card);
     return mcl__safetensors_writer_write(writer, path, error);
 done:
@@ -208,8 +210,10 @@ static mcl_status check_classes(const mcl_trainer *t, const mcl__card *card, con
     bool equal = json_equal(names, json_object_get(card->json, "classes"));
     json_decref(names);
     if (equal) return MCL_OK;
-    return mcl__fail(error, MCL_ERROR_CONFIG, "%s was written for other classes than the data set's: resume with the run's own data, "
-                     "or train a new run", path);
+    return mcl__fail(error, MCL_ERROR_CONFIG,
+                     "%s was written for other classes than the data set's: resume with the run's own data, "
+                     "or train a new run",
+                     path);
 }
 
 static void warn_machine(const mcl_trainer *t, const mcl__card *card)
@@ -223,7 +227,8 @@ static void warn_machine(const mcl_trainer *t, const mcl__card *card)
 
 static mcl_status take_choice(mcl_trainer *t, const json_t *item, mcl_error *error)
 {
-    const char *problem = json_string_value(json_object_get(item, "problem")), *choice = json_string_value(json_object_get(item, "choice"));
+    const char *problem = json_string_value(json_object_get(item, "problem")),
+               *choice = json_string_value(json_object_get(item, "choice"));
     mcl__tuning_row row = {.origin = MCL__RECORDED};
     if (!problem || !choice || !get_int(item, "batch", &row.batch) || row.batch < 1) return MCL_OK; /* no choice of ours */
     if (strlen(problem) >= sizeof row.problem || strlen(choice) >= sizeof row.choice) return MCL_OK;
@@ -289,7 +294,8 @@ mcl_status mcl__checkpoint_resume(mcl_trainer *t, const char *path, mcl_error *e
     }
     MCL_TRY_DONE(mcl__weights_take(model, file, error));
     for (int i = 0; i < mcl__optimiser_states(&model->optimiser); i++)
-        MCL_TRY_DONE(mcl__weights_take_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], file, error));
+        MCL_TRY_DONE(
+            mcl__weights_take_slab(model, &model->state[i], model->parameter, model->parameters, state_prefix[i], file, error));
     MCL_TRY_DONE(mcl__pictures_normalise(&t->pictures, &card.preprocessing, error));
     t->preprocessing = card.preprocessing;
     t->progress = progress;

@@ -42,7 +42,8 @@ static const struct key {
     const char *comment;
 } keys[] = {
 #define SECTION(name, comment)
-#define KEY(section, key, kind, member, low, high, comment) {#section, #key, kind, offsetof(mcl__config, member), low, high, comment},
+#define KEY(section, key, kind, member, low, high, comment)                                                                        \
+    {#section, #key, kind, offsetof(mcl__config, member), low, high, comment},
 #include "train/config.def"
 #undef SECTION
 #undef KEY
@@ -202,8 +203,8 @@ mcl_status mcl__config_read(const char *file, const char *const *sets, int set_c
     return finish(config, file, sets, set_count, error);
 }
 
-mcl_status mcl__config_for_folder(const char *folder, const char *network, const char *const *sets, int set_count, mcl__config *config,
-                                  mcl_error *error)
+mcl_status mcl__config_for_folder(const char *folder, const char *network, const char *const *sets, int set_count,
+                                  mcl__config *config, mcl_error *error)
 {
     static const char text[] = "training: {epochs: 10, batch: 64}\n"
                                "optimiser: {learning_rate: 0.02, weight_decay: 0.0005}\n"

@@ -19,8 +19,8 @@ typedef struct mcl__config {
 /* Reads a file, then applies `sets` ("key.path=value"). config is valid after success; free it with mcl__config_free. */
 mcl_status mcl__config_read(const char *file, const char *const *sets, int set_count, mcl__config *config, mcl_error *error);
 /* Sensible defaults for a data folder without any file: network NULL lets the size of the pictures decide. */
-mcl_status mcl__config_for_folder(const char *folder, const char *network, const char *const *sets, int set_count, mcl__config *config,
-                                  mcl_error *error);
+mcl_status mcl__config_for_folder(const char *folder, const char *network, const char *const *sets, int set_count,
+                                  mcl__config *config, mcl_error *error);
 void mcl__config_free(mcl__config *config);
 
 /* Sets a key in the document and reads all values again. */

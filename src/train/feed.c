@@ -63,12 +63,14 @@ mcl_status mcl__pictures_create(mcl_device *device, mcl_dataset *data, const mcl
                                 mcl_residence residence, mcl__pictures *p, mcl_error *error)
 {
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
-    *p = (mcl__pictures){.device = device, .data = data, .H = info->height, .W = info->width, .C = info->channels, .count = info->count};
+    *p = (mcl__pictures){
+        .device = device, .data = data, .H = info->height, .W = info->width, .C = info->channels, .count = info->count};
     uint64_t bytes = (uint64_t)p->count * p->H * p->W * p->C;
     MCL_TRY(create_statistics(p, preprocessing, error));
     if (residence == MCL_RESIDENCE_STREAM || !fits_on_device(device, bytes)) {
         if (residence == MCL_RESIDENCE_DEVICE)
-            return mcl__fail(error, MCL_ERROR_MEMORY, "the pictures, %.0f MiB, do not fit on the device; set data.residence to auto",
+            return mcl__fail(error, MCL_ERROR_MEMORY,
+                             "the pictures, %.0f MiB, do not fit on the device; set data.residence to auto",
                              (double)bytes / 0x1p20);
         return MCL_OK;
     }
@@ -118,7 +120,8 @@ static mcl_status create_streamed(mcl__feed *f, mcl_error *error)
         MCL_TRY_DEVICE(p->device, mcl__fence_create(p->device, &f->ring[i].fence), error);
         f->ring[i].pixels = calloc(1, pixels);
         f->ring[i].labels = calloc(1, labels);
-        if (!f->ring[i].pixels || !f->ring[i].labels) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the ring of batches");
+        if (!f->ring[i].pixels || !f->ring[i].labels)
+            return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the ring of batches");
     }
     return MCL_OK;
 }

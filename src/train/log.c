@@ -65,7 +65,8 @@ static mcl_status write_line(struct mcl__run_log *l, json_t *object, mcl_error *
     return failed ? mcl__file_fail(error, errno, "write", l->path) : MCL_OK;
 }
 
-mcl_status mcl__run_log_step(struct mcl__run_log *l, int step, double loss, double accuracy, double rate, double norm, mcl_error *error)
+mcl_status mcl__run_log_step(struct mcl__run_log *l, int step, double loss, double accuracy, double rate, double norm,
+                             mcl_error *error)
 {
     l->loss += loss;
     l->accuracy += accuracy;

@@ -33,7 +33,8 @@ static mcl_status checkpoint_path(const char *given, char **path, mcl_error *err
         }
         free(*path);
         *path = NULL;
-        return mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s has neither best.safetensors nor last.safetensors: is it the folder of a run?", given);
+        return mcl__fail(error, MCL_ERROR_NOT_FOUND,
+                         "%s has neither best.safetensors nor last.safetensors: is it the folder of a run?", given);
     }
     return *path ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
 }
@@ -45,11 +46,12 @@ static mcl_status network_of(mcl_predictor *p, const mcl_network *network, const
         int H, W, C;
         mcl_network_input_shape(network, &H, &W, &C);
         if (H == card->H && W == card->W && C == card->C && mcl_network_classes(network) == card->classes) return MCL_OK;
-        return mcl__fail(error, MCL_ERROR_SHAPE, "%s is of a network from (%d, %d, %d) to %d classes, not from (%d, %d, %d) to %d", path,
-                         card->H, card->W, card->C, card->classes, H, W, C, mcl_network_classes(network));
+        return mcl__fail(error, MCL_ERROR_SHAPE, "%s is of a network from (%d, %d, %d) to %d classes, not from (%d, %d, %d) to %d",
+                         path, card->H, card->W, card->C, card->classes, H, W, C, mcl_network_classes(network));
     }
     if (!card->network)
-        return mcl__fail(error, MCL_ERROR_INVALID, "%s does not describe its network (it was built in C): hand the network in", path);
+        return mcl__fail(error, MCL_ERROR_INVALID, "%s does not describe its network (it was built in C): hand the network in",
+                         path);
     mcl__yaml *yaml;
     MCL_TRY(mcl__yaml_parse(card->network, strlen(card->network), path, &yaml, error));
     const mcl__yaml_node *node = mcl__yaml_find(mcl__yaml_root(yaml), "network");
@@ -134,7 +136,9 @@ static mcl_status run_batch(mcl_predictor *p, const uint8_t *pixels, int valid, 
     MCL_TRY_DEVICE(p->device, mcl__plan_run(p->purpose.plan, MCL__LOAD), error);
     MCL_TRY_DEVICE(p->device, mcl__plan_run(p->purpose.plan, MCL__COMPUTE), error);
     mcl__view view = mcl__plan_view(p->purpose.plan, p->purpose.probabilities);
-    MCL_TRY_DEVICE(p->device, mcl_buffer_read(view.buffer, view.offset, sizeof(float) * (uint64_t)valid * p->card.classes, probabilities), error);
+    MCL_TRY_DEVICE(p->device,
+                   mcl_buffer_read(view.buffer, view.offset, sizeof(float) * (uint64_t)valid * p->card.classes, probabilities),
+                   error);
     return MCL_OK;
 }
 
@@ -201,8 +205,8 @@ static mcl_status check_data(const mcl_predictor *p, const mcl_dataset *data, mc
     const mcl__card *card = &p->card;
     const mcl_dataset_info *info = mcl_dataset_get_info(data);
     if (info->height != card->H || info->width != card->W || info->channels != card->C)
-        return mcl__fail(error, MCL_ERROR_SHAPE, "the checkpoint takes pictures of (%d, %d, %d), the data set has (%d, %d, %d)", card->H,
-                         card->W, card->C, info->height, info->width, info->channels);
+        return mcl__fail(error, MCL_ERROR_SHAPE, "the checkpoint takes pictures of (%d, %d, %d), the data set has (%d, %d, %d)",
+                         card->H, card->W, card->C, info->height, info->width, info->channels);
     if (info->classes != card->classes)
         return mcl__fail(error, MCL_ERROR_SHAPE, "the checkpoint knows %d classes, the data set has %d", card->classes,
                          info->classes);

@@ -206,7 +206,8 @@ static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
         if (!mcl__trainer_epoch_complete(t)) {
             MCL_TRY(mcl__trainer_step(t, error));
             bool stop = atomic_load(&t->stop);
-            if (stop || t->progress.step - t->drained >= SHOW_STEPS || mcl__now() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
+            if (stop || t->progress.step - t->drained >= SHOW_STEPS || mcl__now() - l->shown > show_seconds)
+                MCL_TRY(show(t, l, error));
             if (stop || (checkpoint_due(t) && !mcl__trainer_epoch_complete(t))) {
                 MCL_TRY(mcl__trainer_drain(t, error));
                 MCL_TRY(save(t, l, "last", error));

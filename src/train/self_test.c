@@ -18,7 +18,8 @@ static mcl_network *build_network(mcl_error *error)
     mcl_tensor x = mcl_input(net, SIZE, SIZE, CHANNELS);
     x = mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 20, .kernel = 3, .padding = 1});
     x = mcl_activation(net, mcl_batch_norm(net, x, NULL), NULL);
-    mcl_tensor side = mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 20, .kernel = 3, .padding = 1, .groups = 20, .no_bias = true});
+    mcl_tensor side =
+        mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 20, .kernel = 3, .padding = 1, .groups = 20, .no_bias = true});
     side = mcl_activation(net, side, &(mcl_activation_options){.kind = MCL_RELU6});
     x = mcl_add(net, mcl_conv2d(net, side, &(mcl_conv2d_options){.filters = 20, .kernel = 1}), x, NULL);
     mcl_tensor down = mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 12, .kernel = 3, .stride = 2, .padding = 1});
@@ -26,7 +27,8 @@ static mcl_network *build_network(mcl_error *error)
     x = mcl_concat(net, (mcl_tensor[]){mcl_activation(net, down, &(mcl_activation_options){.kind = MCL_TANH}), pooled}, 2, NULL);
     x = mcl_dropout(net, mcl_avg_pool(net, x, &(mcl_pool_options){.kernel = 2}), &(mcl_dropout_options){.drop = 0.2f});
     x = mcl_dense(net, mcl_flatten(net, x, NULL), &(mcl_dense_options){.units = 24});
-    x = mcl_dense(net, mcl_activation(net, x, &(mcl_activation_options){.kind = MCL_LEAKY_RELU}), &(mcl_dense_options){.units = CLASSES});
+    x = mcl_dense(net, mcl_activation(net, x, &(mcl_activation_options){.kind = MCL_LEAKY_RELU}),
+                  &(mcl_dense_options){.units = CLASSES});
     if (mcl_network_finish(net, x, error) == MCL_OK) return net;
     mcl_network_destroy(net);
     return NULL;
@@ -46,8 +48,8 @@ static mcl_status create_inputs(mcl_device *device, mcl_buffer **pixels, mcl_buf
     return MCL_OK;
 }
 
-static mcl_status build_plan(mcl__model *model, const mcl_network *network, mcl_buffer *pixels, mcl_buffer *labels, mcl__plan **plan,
-                             mcl_error *error)
+static mcl_status build_plan(mcl__model *model, const mcl_network *network, mcl_buffer *pixels, mcl_buffer *labels,
+                             mcl__plan **plan, mcl_error *error)
 {
     mcl__graph *graph;
     if (mcl__graph_create(model, true, &graph) != MCL_OK) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the graph");
@@ -55,8 +57,10 @@ static mcl_status build_plan(mcl__model *model, const mcl_network *network, mcl_
     int x = mcl__graph_tensor(graph, "x", (mcl__shape){4, {BATCH, SIZE, SIZE, CHANNELS}}, MCL_F32, x_view);
     int y = mcl__graph_tensor(graph, "y", (mcl__shape){1, {BATCH}}, MCL_I32, y_view);
     int logits = mcl__network_emit(network, graph, x);
-    int loss = mcl__graph_node(graph, MCL__COMPUTE, "loss", MCL__OP_softmax_cross_entropy, NULL, NULL, (int[]){logits, y, graph->step}, 3);
-    mcl__graph_node_into(graph, MCL__COMPUTE, "outcome", MCL__OP_outcome, NULL, (int[]){loss, loss + 1, graph->step}, 3, &graph->record, 1);
+    int loss =
+        mcl__graph_node(graph, MCL__COMPUTE, "loss", MCL__OP_softmax_cross_entropy, NULL, NULL, (int[]){logits, y, graph->step}, 3);
+    mcl__graph_node_into(graph, MCL__COMPUTE, "outcome", MCL__OP_outcome, NULL, (int[]){loss, loss + 1, graph->step}, 3,
+                         &graph->record, 1);
     if (graph->error.status == MCL_OK && mcl__graph_differentiate(graph, loss) == MCL_OK && mcl__graph_update(graph) == MCL_OK)
         return mcl__plan_create(graph, NULL, plan, error);
     mcl_status status = mcl__fail(error, graph->error.status, "%s", graph->error.text);
@@ -87,7 +91,8 @@ static mcl_status train(mcl_device *device, const mcl_network *network, float **
         mcl_step step = {.step = s, .valid_samples = BATCH, .slot = s, .inverse_valid = 1.0f / BATCH, .seed_low = 1};
         step.group[0] = mcl__step_group(&options, s, STEPS);
         status = mcl__plan_step(plan, &step);
-        for (int segment = MCL__LOAD; segment < MCL__SEGMENTS && status == MCL_OK; segment++) status = mcl__plan_run(plan, (mcl__segment)segment);
+        for (int segment = MCL__LOAD; segment < MCL__SEGMENTS && status == MCL_OK; segment++)
+            status = mcl__plan_run(plan, (mcl__segment)segment);
     }
     if (status == MCL_OK) status = mcl_buffer_read(model->value.buffer, 0, bytes, *slab + *elements);
     if (status != MCL_OK) mcl__device_error_to(device, status, error);
@@ -132,7 +137,8 @@ mcl_status mcl__self_test(mcl_device *device, double *difference, mcl_error *err
     MCL_TRY_DONE(train(device, network, &got, &got_count, error));
     *difference = compare(expected, expected_count, got, got_count);
     if (!(*difference <= mcl__self_test_bound))
-        status = mcl__fail(error, MCL_ERROR_DEVICE, "training gives other numbers than natively: they differ by %.2g of the change", *difference);
+        status = mcl__fail(error, MCL_ERROR_DEVICE, "training gives other numbers than natively: they differ by %.2g of the change",
+                           *difference);
 done:
     mcl_device_close(native);
     mcl_network_destroy(network);

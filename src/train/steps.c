@@ -46,7 +46,8 @@ static mcl__purpose *purpose_of(mcl_trainer *t, int size, mcl__feed **feed, int 
 }
 
 /* LOAD and COMPUTE of one micro-batch of the step after the present one. */
-static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed, const mcl_step *step, bool load_only, mcl_error *error)
+static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed, const mcl_step *step, bool load_only,
+                          mcl_error *error)
 {
     MCL_TRY(mcl__feed_next(feed, step->valid_samples, error));
     MCL_TRY_DEVICE(t->device, mcl__plan_step(purpose->plan, step), error);
@@ -103,10 +104,14 @@ static mcl_status diverged(mcl_trainer *t, int bad, mcl_error *error)
     t->epoch_begun = false;
     MCL_TRY_DEVICE(t->device, mcl__model_record_reset(t->model), error);
     if (!name)
-        return mcl__fail(error, MCL_ERROR_DIVERGED, "step %d: the gradient's norm is too large for a float; the state is that of step %d. "
-                         "Lower the learning rate, or look at the data", bad, bad - 1);
-    return mcl__fail(error, MCL_ERROR_DIVERGED, "step %d: the first NaN or infinity comes out of %s (%s%s); the state is that of step %d. "
-                     "Lower the learning rate, or look at the data", bad, name, op, backward ? ", backward" : "", bad - 1);
+        return mcl__fail(error, MCL_ERROR_DIVERGED,
+                         "step %d: the gradient's norm is too large for a float; the state is that of step %d. "
+                         "Lower the learning rate, or look at the data",
+                         bad, bad - 1);
+    return mcl__fail(error, MCL_ERROR_DIVERGED,
+                     "step %d: the first NaN or infinity comes out of %s (%s%s); the state is that of step %d. "
+                     "Lower the learning rate, or look at the data",
+                     bad, name, op, backward ? ", backward" : "", bad - 1);
 }
 
 static int step_size(const mcl_trainer *t, int step)

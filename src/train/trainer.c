@@ -76,14 +76,15 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     for (int part = 0; part < MCL_PARTS; part++) mcl__dataset_part(t->data, (mcl_part)part, &t->part[part], &t->part_count[part]);
     int count = t->part_count[MCL_PART_TRAIN];
     if (count < o->batch && !(o->keep_partial && count > 0))
-        return mcl__fail(error, MCL_ERROR_INVALID, "the training part has %d pictures, fewer than one batch of %d: make batch smaller",
-                         count, o->batch);
+        return mcl__fail(error, MCL_ERROR_INVALID,
+                         "the training part has %d pictures, fewer than one batch of %d: make batch smaller", count, o->batch);
     if (o->keep_partial && count % o->batch == 1)
         mcl__log(MCL_LOG_WARNING, "the last batch of an epoch has a single picture: batch normalisation cannot use it well");
     t->steps_per_epoch = count / o->batch + (o->keep_partial && count % o->batch != 0);
     if ((int64_t)o->epochs * t->steps_per_epoch > INT32_MAX)
         return mcl__fail(error, MCL_ERROR_INVALID, "%d epochs of %d steps are more than 2^31 steps", o->epochs, t->steps_per_epoch);
-    if (!(t->order = malloc((size_t)count * sizeof *t->order))) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the order");
+    if (!(t->order = malloc((size_t)count * sizeof *t->order)))
+        return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the order");
     MCL_TRY(mcl_preprocessing_fit(t->data, o->preprocessing, &t->preprocessing, error));
     MCL_TRY(mcl__pictures_create(t->device, t->data, &t->preprocessing, o->residence, &t->pictures, error));
     MCL_TRY(mcl__model_for(t->device, t->network, o, &t->model, error));

@@ -58,7 +58,8 @@ mcl_status mcl__checkpoint_resume(mcl_trainer *trainer, const char *path, mcl_er
 
 /* log.jsonl: one object a line. Opening drops what lies past `step` (a resumed run repeats it). */
 mcl_status mcl__run_log_open(const char *run, int step, struct mcl__run_log **log, mcl_error *error);
-mcl_status mcl__run_log_step(struct mcl__run_log *log, int step, double loss, double accuracy, double rate, double norm, mcl_error *error);
+mcl_status mcl__run_log_step(struct mcl__run_log *log, int step, double loss, double accuracy, double rate, double norm,
+                             mcl_error *error);
 mcl_status mcl__run_log_event(struct mcl__run_log *log, const mcl_event *event, mcl_error *error);
 void mcl__run_log_close(struct mcl__run_log *log);
 

@@ -11,8 +11,10 @@ static double work_of(const mcl__problem *problem)
 {
     const mcl__op *op = mcl__op_get(problem->op);
     double bytes = 0;
-    for (int i = 0; i < problem->inputs; i++) bytes += (double)mcl__shape_elements(problem->in[i]) * (double)mcl__dtype_bytes(problem->in_dtype[i]);
-    for (int i = 0; i < problem->outputs; i++) bytes += (double)mcl__shape_elements(problem->out[i]) * (double)mcl__dtype_bytes(problem->out_dtype[i]);
+    for (int i = 0; i < problem->inputs; i++)
+        bytes += (double)mcl__shape_elements(problem->in[i]) * (double)mcl__dtype_bytes(problem->in_dtype[i]);
+    for (int i = 0; i < problem->outputs; i++)
+        bytes += (double)mcl__shape_elements(problem->out[i]) * (double)mcl__dtype_bytes(problem->out_dtype[i]);
     return (op->flops ? op->flops(problem) : 0) + operations_per_byte * bytes;
 }
 

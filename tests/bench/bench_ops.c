@@ -93,7 +93,8 @@ static void bench_depthwise_in_network(void)
 static void bench_pools(void)
 {
     static const struct { int size, C, kernel, stride, pad; } rows[] = {
-        {28, 32, 2, 2, 0}, {14, 64, 2, 2, 0}, {32, 64, 2, 2, 0}, {16, 128, 2, 2, 0}, {8, 256, 2, 2, 0}, {2, 512, 2, 2, 0}, {32, 64, 3, 2, 1},
+        {28, 32, 2, 2, 0}, {14, 64, 2, 2, 0}, {32, 64, 2, 2, 0}, {16, 128, 2, 2, 0}, {8, 256, 2, 2, 0}, {2, 512, 2, 2, 0},
+        {32, 64, 3, 2, 1},
     };
     static const mcl__op_kind kinds[] = {MCL__OP_max_pool, MCL__OP_max_pool_bwd, MCL__OP_avg_pool, MCL__OP_avg_pool_bwd};
     for (int kind = 0; kind < 4; kind++)

@@ -35,8 +35,8 @@ class Opponent:
             self.environment["OPENBLAS_CORETYPE"] = core
             about = run([python, os.path.join(HERE, "torch_train.py"), "--describe"], self.environment)
         if about["reference_blas"]:
-            sys.exit("%s computes products with the reference BLAS (%s), which is no opponent: install libopenblas0-pthread, and let\n"
-                     "`update-alternatives --config libblas.so.3-x86_64-linux-gnu` take it" % (python, about["blas"]))
+            sys.exit("%s computes products with the reference BLAS (%s), which is no opponent: install libopenblas0-pthread, and "
+                     "let\n`update-alternatives --config libblas.so.3-x86_64-linux-gnu` take it" % (python, about["blas"]))
         self.name = "PyTorch %s, %s" % (about["torch"], about["blas"])
         self.modes = [mode for mode in modes if mode != "compile" or about["compile"]]
 
@@ -66,8 +66,8 @@ def report(network, ours, results, opponent):
     mode, rows = max(results.items(), key=lambda item: median(row["img_per_s"] for row in item[1]))
     other, their_memory = median(row["img_per_s"] for row in rows), median(row["peak_growth_mib"] for row in rows)
     print("%-13s %10.1f %10.1f  %6.2f x   %9.1f %9.1f  %6.2f x   %-10s  %s" % (
-        network, speed, other, speed / other, memory, their_memory, memory / their_memory if their_memory else 0, mode, opponent.name),
-        flush=True)
+        network, speed, other, speed / other, memory, their_memory, memory / their_memory if their_memory else 0, mode,
+        opponent.name), flush=True)
     return speed / other
 
 
@@ -86,8 +86,8 @@ def main():
     if unknown:
         parser.error("no such network: %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(NETWORKS)))
     opponents = [Opponent(python, given.modes.split(",")) for python in given.python or [sys.executable]]
-    print("%-13s %10s %10s  %8s   %9s %9s  %8s   %-10s  %s" % ("network", "pictures/s", "PyTorch's", "ratio", "MiB grown", "PyTorch's",
-                                                          "ratio", "its mode", "opponent"))
+    print("%-13s %10s %10s  %8s   %9s %9s  %8s   %-10s  %s" % (
+        "network", "pictures/s", "PyTorch's", "ratio", "MiB grown", "PyTorch's", "ratio", "its mode", "opponent"))
     ratios = [[] for _ in opponents]
     for network in given.networks or NETWORKS:
         ours, theirs = measure_network(network, opponents, given)

@@ -92,8 +92,8 @@ def main():
             theirs.append(json.loads(lines(theirs_command)[-1]))
         for i, name in enumerate(PASSES):
             a, b = median(row[i] for row in ours), median(row[i] for row in theirs)
-            print("%2dx%-2d %4d->%-4d s%d      %-16s %9.3f %9.3f %5.2f x  %s" % (layer[0], layer[0], layer[1], layer[2], layer[3], name,
-                                                                            a * 1e3, b * 1e3, b / a, variants[i]), flush=True)
+            print("%2dx%-2d %4d->%-4d s%d      %-16s %9.3f %9.3f %5.2f x  %s" % (
+                layer[0], layer[0], layer[1], layer[2], layer[3], name, a * 1e3, b * 1e3, b / a, variants[i]), flush=True)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ check 'no run is begun where the data is bad' lacks r-junk
 
 # --- Wrong label counts
 cp -r idx count
-{ printf '\0\0\10\1\0\0\0\170' | head -c 7; printf '\157'; tail -c +9 idx/train-labels-idx1-ubyte | head -c 111; } >count/train-labels-idx1-ubyte
+{ printf '\0\0\10\1\0\0\0\170' | head -c 7; printf '\157'
+  tail -c +9 idx/train-labels-idx1-ubyte | head -c 111; } >count/train-labels-idx1-ubyte
 run train count --network mlp --device native --run r-count
 expect 1 'train-images-idx3-ubyte.gz has 120 pictures, but .*train-labels-idx1-ubyte has 111 labels'
 check 'no run is begun with wrong counts' lacks r-count
@@ -190,6 +191,7 @@ expect 0 '^Device native: .*no OpenCL driver is installed'
 
 # --- Numbers that run away
 quick --set optimiser.learning_rate=1e5 --run nan
-expect 1 'step [0-9]+: the first NaN or infinity comes out of [a-z0-9]+ \([a-z0-9_]+(, backward)?\); the state is that of step [0-9]+'
+origin='[a-z0-9]+ \([a-z0-9_]+(, backward)?\)'
+expect 1 "step [0-9]+: the first NaN or infinity comes out of $origin; the state is that of step [0-9]+"
 check 'the last good state is saved' test -s nan/last.safetensors
 finish

@@ -5,7 +5,8 @@
 run train idx --network mlp --device native --set training.epochs=1 --set training.batch=20
 expect 0 '^Device native: ' '^Data .*/idx: 4 classes, pictures of 8 x 8 x 1: 108 for training, 12 for validation, 40 for the test' \
     '^Network mlp: [0-9]+ parameters' '^Run runs/mlp$' '^Epoch 1/1  loss ' '^Next: monocle eval runs/mlp'
-prints '^best epoch 1: validation loss [0-9.]+, accuracy [0-9.]+ %$' '^best epoch 1: test loss [0-9.]+, accuracy [0-9.]+ % \(40 pictures\)$' \
+prints '^best epoch 1: validation loss [0-9.]+, accuracy [0-9.]+ %$' \
+    '^best epoch 1: test loss [0-9.]+, accuracy [0-9.]+ % \(40 pictures\)$' \
     '^trained 5 steps in '
 for file in config.yaml log.jsonl last.safetensors best.safetensors; do check "the run has $file" test -s runs/mlp/$file; done
 run train idx --network mlp --device native --set training.epochs=1 --set training.batch=20 --quiet

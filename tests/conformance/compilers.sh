@@ -92,8 +92,10 @@ report() {
   awk -v target="$1" '$1 == "refused" {bad = 1; $1 = $2 = $3 = $4 = $5 = ""; print "FAIL  " target " refuses" $0; next}
     $3 > 0 || ($5 != "-" && $5 > 32768) {bad = 1; print "FAIL  " target ": " $0}
     {programs[$1]++; for (i = 2; i <= 5; i++) if (!(($1, i) in most) || $i + 0 > most[$1, i] + 0) most[$1, i] = $i}
-    END {for (name in programs) printf "%-10s %-32s %3d programs  %4s registers  %4s spilled  %5s private  %6s local\n", target, name,
-      programs[name], most[name, 2], most[name, 3], most[name, 4], most[name, 5] | "sort"; close("sort"); exit bad || !NR}' "$folder/$1.txt"
+    END {for (name in programs)
+        printf "%-10s %-32s %3d programs  %4s registers  %4s spilled  %5s private  %6s local\n", target, name, programs[name],
+          most[name, 2], most[name, 3], most[name, 4], most[name, 5] | "sort"
+      close("sort"); exit bad || !NR}' "$folder/$1.txt"
 }
 
 # on VENDOR COMPILER LIBRARY TARGET...

@@ -137,8 +137,8 @@ static bool chosen(const bench *b, const settings *s, const mcl__variant *varian
 
 /* A variant's other parameters: one candidate a problem in turn, so that all are checked and none costs a pass of its own. Problems
  * without codes are enough: parameters are about tiles, and each with other codes is a program to compile. */
-static double run_candidate(const bench *b, const mcl__variant *variant, const conformance_case *given, const test_run *like, int turn,
-                            totals *all)
+static double run_candidate(const bench *b, const mcl__variant *variant, const conformance_case *given, const test_run *like,
+                            int turn, totals *all)
 {
     mcl__parameters list[MCL__MOST_CANDIDATES];
     int count = variant->candidates ? variant->candidates(&given->problem, &b->capabilities, list) : 0;

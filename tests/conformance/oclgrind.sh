@@ -19,7 +19,11 @@ printf '%s\n' "$@" | xargs -P 2 -I OP sh -c '
   oclgrind --build-options -cl-opt-disable --local-mem-size 1048576 --data-races --uninitialized --check-api \
     "$1" --device opencl --small --bare --op OP >"$2/OP.out" 2>"$2/OP.log" || touch "$2/OP.failed"
   [ ! -s "$2/OP.log" ] || touch "$2/OP.failed"
-  if [ -e "$2/OP.failed" ]; then grep -A 1 "^FAIL" "$2/OP.out"; head -40 "$2/OP.log"; echo "FAIL  OP"; else echo "ok    OP"; fi' sh "$program" "$logs"
+  if [ -e "$2/OP.failed" ]; then
+    grep -A 1 "^FAIL" "$2/OP.out"; head -40 "$2/OP.log"; echo "FAIL  OP"
+  else
+    echo "ok    OP"
+  fi' sh "$program" "$logs"
 
 for failed in "$logs"/*.failed; do
   [ ! -e "$failed" ] || exit 1

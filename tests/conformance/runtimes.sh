@@ -33,7 +33,8 @@ on() {
 on pocl pocl.icd "$@"
 POCL_MAX_WORK_GROUP_SIZE=256 && export POCL_MAX_WORK_GROUP_SIZE
 on pocl-groups-of-256 pocl.icd "$@"
-# llvmpipe leaves a kernel's loops after 65,535 rounds, all loops of a work-item counted together: long sums come out short, and what
-# an item of many results comes to last is never written. And it compiles a kernel in tens of seconds: each fourth problem of a variant.
+# llvmpipe leaves a kernel's loops after 65,535 rounds, all loops of a work-item counted together: long sums come out short, and
+# what an item of many results comes to last is never written. And it compiles a kernel in tens of seconds: each fourth problem of a
+# variant.
 on rusticl rusticl.icd --largest 3000 --every 4 "$@"
 exit $failed

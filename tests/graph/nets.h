@@ -117,8 +117,9 @@ static inline int net_batch_norm(mcl__graph *graph, const char *name, int x)
         mean = of_batch;
         variance = of_batch + 1;
     }
-    int scale = mcl__graph_node(graph, MCL__COMPUTE, name, MCL__OP_batch_norm_finish, &attrs, NULL,
-                                (int[]){mean, variance, net_parameter(graph, name, "weight"), net_parameter(graph, name, "bias")}, 4);
+    int scale =
+        mcl__graph_node(graph, MCL__COMPUTE, name, MCL__OP_batch_norm_finish, &attrs, NULL,
+                        (int[]){mean, variance, net_parameter(graph, name, "weight"), net_parameter(graph, name, "bias")}, 4);
     mcl_epilogue_code code = {.code = MCL_EP_SCALE_SHIFT};
     return mcl__graph_map(graph, name, &code, x, scale, scale + 1);
 }
@@ -237,7 +238,8 @@ enum { MLP, CONV, MOBILE, KINDS };
 
 /* --- Models and plans --------------------------------------------------------------------------------------------------- */
 
-static const mcl__optimiser net_sgd = {.kind = MCL__OPTIMISER_SGD, .momentum = 0.9f, .nesterov = true, .groups = 2, .decay = {1e-3f}};
+static const mcl__optimiser net_sgd = {
+    .kind = MCL__OPTIMISER_SGD, .momentum = 0.9f, .nesterov = true, .groups = 2, .decay = {1e-3f}};
 
 static inline void net_fill(test_net *net, uint64_t seed)
 {
@@ -264,8 +266,9 @@ static inline test_net net_create(mcl_device *device, int kind, const mcl__optim
 {
     test_net made = {.kind = &net_kinds[kind], .device = device, .batch = batch};
     mcl_error error = {0};
-    EXPECT(mcl__model_create(device, made.kind->parameter, made.kind->parameters, made.kind->running, made.kind->runnings, optimiser,
-                             &made.model, &error), error);
+    EXPECT(mcl__model_create(device, made.kind->parameter, made.kind->parameters, made.kind->running, made.kind->runnings,
+                             optimiser, &made.model, &error),
+           error);
     net_fill(&made, seed);
     int elements = batch * mcl__shape_elements(made.kind->sample);
     float *x = malloc((size_t)elements * sizeof *x);

@@ -2,7 +2,8 @@
 #include "nets.h"
 
 /* The loss with the parameters moved by `amount` along `direction`. */
-static double moved_loss(const test_net *net, mcl__plan *plan, const mcl__slot *slot, const float *value, const float *direction, double amount)
+static double moved_loss(const test_net *net, mcl__plan *plan, const mcl__slot *slot, const float *value, const float *direction,
+                         double amount)
 {
     int n = mcl__shape_elements(slot->shape);
     float *moved = malloc((size_t)n * sizeof *moved);

@@ -73,7 +73,8 @@ static void replay(const mcl__graph *graph, const mcl__lowered *lowered, const m
             write_bytes(&bytes, place, out);
             for (int i = 0; i < node->inputs; i++) { /* unless in place, outputs leave the inputs whole */
                 int root = mcl__graph_root(graph, node->in[i]);
-                if (memory->tensor[root] < 0 || (i == 0 && mcl__op_get(node->op)->in_place && memory->tensor[root] == memory->tensor[out]))
+                if (memory->tensor[root] < 0 ||
+                    (i == 0 && mcl__op_get(node->op)->in_place && memory->tensor[root] == memory->tensor[out]))
                     continue;
                 expect_bytes(&bytes, &memory->block[memory->tensor[root]], root, node->name);
             }

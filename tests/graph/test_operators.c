@@ -221,7 +221,8 @@ START_TEST(mistakes_are_refused)
     REFUSES(MCL_ERROR_SHAPE, mcl_global_avg_pool_forward(x, y, &error), "(64, 64)");
     mcl_array picture = {x.buffer, 0, 4, {1, 8, 8, 8}}, out = {y.buffer, 0, 4, {1, 8, 8, 8}};
     REFUSES(MCL_ERROR_INVALID, mcl_avg_pool_forward(picture, NULL, out, &error), "window");
-    REFUSES(MCL_ERROR_INVALID, mcl_conv2d_backward_weight(picture, picture, &(mcl_conv2d_options){.padding = -1}, out, &error), "padding");
+    REFUSES(MCL_ERROR_INVALID, mcl_conv2d_backward_weight(picture, picture, &(mcl_conv2d_options){.padding = -1}, out, &error),
+            "padding");
     uint32_t alignment = mcl_device_get_info(device)->alignment;
     if (alignment > 4) {
         bad = y, bad.size[0] = 1, bad.offset = 4;

@@ -26,7 +26,8 @@ LD_LIBRARY_PATH=$libdir "$here/consumer"
 
 # shellcheck disable=SC2086
 for header in "$prefix"/include/monocle/*.h; do # each stands alone
-  echo "#include <monocle/$(basename "$header")>" | "$compiler" $flags -std=c11 -Wall -Wextra -Werror -I "$prefix/include" -fsyntax-only -x c -
+  echo "#include <monocle/$(basename "$header")>" |
+    "$compiler" $flags -std=c11 -Wall -Wextra -Werror -I "$prefix/include" -fsyntax-only -x c -
 done
 
 [ -e "$libdir/libmonocle.so" ] || exit 0

@@ -28,7 +28,8 @@ static void expect_shape(mcl_tensor y, int rank, int a, int b, int c)
     ck_assert_msg(y >= 0, "%s", net->error.text);
     mcl__shape shape = net->layer[y].shape, expected = {rank, {a, b, c}};
     char text[2][64];
-    ck_assert_msg(mcl__shape_equal(shape, expected), "%s, not %s", mcl__shape_text(shape, text[0]), mcl__shape_text(expected, text[1]));
+    ck_assert_msg(mcl__shape_equal(shape, expected), "%s, not %s", mcl__shape_text(shape, text[0]),
+                  mcl__shape_text(expected, text[1]));
 }
 
 START_TEST(shapes)
@@ -37,10 +38,10 @@ START_TEST(shapes)
     expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 8, .kernel = 3}), 3, 10, 8, 8);
     expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 8, .kernel = 3, .stride = 2, .padding = 1}), 3, 6, 5, 8);
     expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 8, .kernel = 1, .kernel_w = 7, .stride_w = 3}), 3, 12, 2, 8);
-    expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 8, .kernel = 3, .padding = 1, .kernel_w = 1, .padding_w = -1}), 3,
-                 12, 10, 8);
-    expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 6, .kernel = 3, .dilation = 2, .dilation_w = 4, .groups = 6}), 3, 8,
-                 2, 6);
+    expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 8, .kernel = 3, .padding = 1, .kernel_w = 1, .padding_w = -1}),
+                 3, 12, 10, 8);
+    expect_shape(mcl_conv2d(net, x, &(mcl_conv2d_options){.filters = 6, .kernel = 3, .dilation = 2, .dilation_w = 4, .groups = 6}),
+                 3, 8, 2, 6);
     expect_shape(mcl_max_pool(net, x, &(mcl_pool_options){.kernel = 3}), 3, 4, 3, 6);
     expect_shape(mcl_max_pool(net, x, &(mcl_pool_options){.kernel = 3, .stride = 2, .padding = 1}), 3, 6, 5, 6);
     expect_shape(mcl_avg_pool(net, x, &(mcl_pool_options){.kernel = 1, .stride = 2}), 3, 6, 5, 6);
@@ -52,7 +53,8 @@ START_TEST(shapes)
     expect_shape(mcl_add(net, x, x, NULL), 3, 12, 10, 6);
     expect_shape(mcl_concat(net, (mcl_tensor[]){x, x, x}, 3, NULL), 3, 12, 10, 18);
     expect_shape(mcl_slice(net, x, &(mcl_slice_options){.y = 2, .channel = 1, .width = 4, .channels = 3}), 3, 10, 4, 3);
-    expect_shape(mcl_pad(net, x, &(mcl_pad_options){.top = 1, .right = 2, .channels_before = 3, .channels_after = 4}), 3, 13, 12, 13);
+    expect_shape(mcl_pad(net, x, &(mcl_pad_options){.top = 1, .right = 2, .channels_before = 3, .channels_after = 4}), 3, 13, 12,
+                 13);
     expect_shape(mcl_dense(net, flat, &(mcl_dense_options){.units = 7}), 1, 7, 0, 0);
     ck_assert_str_eq(net->layer[2].name, "conv2d_1");
     ck_assert_str_eq(net->layer[4].name, "conv2d_3");

@@ -127,7 +127,8 @@ START_TEST(structures)
     ck_assert_float_eq(layer(network, "layer1.2.bn2")->attrs.norm.eps, 1e-4f);
     ck_assert_float_eq(layer(network, "layer1.2.bn2")->attrs.norm.momentum, 0.2f);
     ck_assert_int_eq(layer(network, "layer2.0.add")->shape.d[0], 16);
-    ck_assert_int_eq(layer(network, "layer2.0.downsample.1")->in[0], (int)(layer(network, "layer2.0.downsample.0") - network->layer));
+    ck_assert_int_eq(layer(network, "layer2.0.downsample.1")->in[0],
+                     (int)(layer(network, "layer2.0.downsample.0") - network->layer));
     ck_assert_int_eq(layer(network, "mix.concat")->shape.d[2], 4 + 32 + 32);
     ck_assert_int_eq(layer(network, "mix.1.b")->attrs.pool.count_padding, 0);
     ck_assert_int_eq(layer(network, "narrow")->attrs.conv.pad_h, 0);
@@ -167,7 +168,8 @@ static const struct { const char *text, *expected; } bad[] = {
     {"layers:\n  - dense: {units: 10, name: fc}\n",
      "c.yaml:2:5: layer \"fc\" (dense): wants an input (C), but has (28, 28, 1): flatten it first"},
     {"layers:\n  - flatten\n  - dense: {units: 9, name: fc}\n", "c.yaml:2:3: layer \"fc\" gives (9), but the data has 10 classes"},
-    {"layers:\n  - relu\n", "c.yaml:2:3: layer \"activation_1\" (activation): logits are (classes), but this is (28, 28, 1): flatten it"},
+    {"layers:\n  - relu\n",
+     "c.yaml:2:3: layer \"activation_1\" (activation): logits are (classes), but this is (28, 28, 1): flatten it"},
     {"layers:\n  - add\n", "c.yaml:2:5: add needs `from`: the other input"},
     {"layers:\n  - concat: {name: c}\n", "concat needs `from`: the other input"},
     {"layers:\n  - add: {from: nobody}\n", "c.yaml:2:17: there is no earlier layer \"nobody\""},

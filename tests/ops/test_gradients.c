@@ -1,5 +1,5 @@
-/* Every gradient formula of the oracle against finite differences: convolutions, dense layers, pools, regions and the loss. Those of
- * point-wise codes and batch normalisation are in test_gradients_point.c. */
+/* Every gradient formula of the oracle against finite differences: convolutions, dense layers, pools, regions and the loss. Those
+ * of point-wise codes and batch normalisation are in test_gradients_point.c. */
 #include "support/gradient.h"
 #include <check.h>
 #include <stdlib.h>

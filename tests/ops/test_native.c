@@ -117,7 +117,8 @@ START_TEST(batch_norm)
 {
     static const struct { int rows, C; float mean; } shapes[] = {{1, 1, 0}, {7, 3, 1}, {1000, 70, 1000}, {70001, 2, -30000}};
     int rows = shapes[_i].rows, C = shapes[_i].C, n = rows * C;
-    mcl_batch_norm_args a = {rows, C, 1e-5f, 0.1f, (float)(1.0 / rows), rows > 1 ? (float)((double)rows / (rows - 1)) : 1, NAN, NAN};
+    float unbias = rows > 1 ? (float)((double)rows / (rows - 1)) : 1;
+    mcl_batch_norm_args a = {rows, C, 1e-5f, 0.1f, (float)(1.0 / rows), unbias, NAN, NAN};
     float *x = numbers((size_t)n, 1), *dy = numbers((size_t)n, 2), *dx = numbers((size_t)n, 3), *gamma = numbers((size_t)C, 4);
     float *beta = numbers((size_t)C, 5), mean[70], variance[70], scale[70], shift[70], dgamma[70], dbeta[70], sum[70];
     for (int i = 0; i < n; i++) x[i] += shapes[_i].mean;

@@ -1,5 +1,5 @@
-/* Gradient formulae of the oracle against finite differences of the oracle's own forward values, all in double. What devices compute
- * is tied to the oracle by the conformance test. */
+/* Gradient formulae of the oracle against finite differences of the oracle's own forward values, all in double. What devices
+ * compute is tied to the oracle by the conformance test. */
 #ifndef MCL_TEST_GRADIENT_H
 #define MCL_TEST_GRADIENT_H
 #include "support/problem.h"

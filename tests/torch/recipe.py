@@ -34,7 +34,8 @@ def read_idx(path):
 
 def split(labels, seed):
     draw = np.random.default_rng(seed)
-    validation = np.concatenate([draw.permutation(np.flatnonzero(labels == c))[:round(0.1 * np.sum(labels == c))] for c in range(10)])
+    validation = np.concatenate(
+        [draw.permutation(np.flatnonzero(labels == c))[:round(0.1 * np.sum(labels == c))] for c in range(10)])
     return np.setdiff1d(np.arange(len(labels)), validation), validation
 
 

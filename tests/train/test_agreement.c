@@ -338,7 +338,8 @@ START_TEST(smooth_first_step)
         if (i == 3) x = mcl_avg_pool(network, x, &(mcl_pool_options){.kernel = 2});
         x = smooth_layer(network, x, (mcl_conv2d_options){.filters = filters, .kernel = 3});
         x = smooth_layer(network, x, (mcl_conv2d_options){.filters = wide, .kernel = 1});
-        x = smooth_layer(network, x, (mcl_conv2d_options){.filters = wide, .kernel = 3, .groups = wide, .stride = i % 4 == 2 ? 2 : 1});
+        x = smooth_layer(network, x,
+                         (mcl_conv2d_options){.filters = wide, .kernel = 3, .groups = wide, .stride = i % 4 == 2 ? 2 : 1});
         x = smooth_layer(network, x, (mcl_conv2d_options){.filters = filters, .kernel = 1});
     }
     x = mcl_dense(network, mcl_flatten(network, mcl_global_avg_pool(network, x, NULL), NULL), &(mcl_dense_options){.units = 10});

@@ -82,7 +82,8 @@ static cl_mem create_from_pages(mcl__cl_device *device, size_t bytes, cl_int *co
     *code = CL_OUT_OF_HOST_MEMORY;
     mcl__cl_pages *pages = mcl__cl_pages_create(bytes);
     if (!pages) return NULL;
-    cl_mem memory = clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, mcl__cl_pages_data(pages), code);
+    cl_mem memory =
+        clCreateBuffer(device->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, bytes, mcl__cl_pages_data(pages), code);
     if (memory && (*code = clSetMemObjectDestructorCallback(memory, free_pages, pages)) == CL_SUCCESS) return memory;
     if (memory) clReleaseMemObject(memory);
     mcl__cl_pages_destroy(pages);

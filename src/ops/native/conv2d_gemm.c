@@ -25,7 +25,8 @@ typedef struct axis {
 
 static axis axis_fwd(int outputs, int taps, int stride, int pad, int dilation)
 {
-    return (axis){.outputs = outputs, .spacing = 1, .taps = taps, .first = -pad, .delta = dilation, .step = stride, .weight_step = 1};
+    return (axis){
+        .outputs = outputs, .spacing = 1, .taps = taps, .first = -pad, .delta = dilation, .step = stride, .weight_step = 1};
 }
 
 /* Pixels phase, phase + stride, ... of dx. Tap r reaches pixel i from output (i + pad - r * dilation) / stride, where that

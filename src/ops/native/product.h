@@ -1,9 +1,9 @@
 /* Products of matrices that exist only block by block: who asks for a product says how blocks of its factors are read
  * and blocks of the result are written, and so may take the rows of a matrix from the windows of a picture.
  *
- * Not CBLAS: its factors must lie in memory, im2col's windows too, and its speed is an accident of the package. Debian 12's OpenBLAS
- * takes a Sapphire Rapids for a Prescott of 2004 (62 GFLOP/s on two cores, where these make 250); told what it is, it makes
- * resnet18 at 0.87 times these and mlp as fast. */
+ * Not CBLAS: its factors must lie in memory, im2col's windows too, and its speed is an accident of the package. Debian 12's
+ * OpenBLAS takes a Sapphire Rapids for a Prescott of 2004 (62 GFLOP/s on two cores, where these make 250); told what it is, it
+ * makes resnet18 at 0.87 times these and mlp as fast. */
 #ifndef MCL_OPS_NATIVE_PRODUCT_H
 #define MCL_OPS_NATIVE_PRODUCT_H
 #include "ops/native/tile.h"
@@ -22,7 +22,8 @@ typedef struct mcl__product {
     const void *context;
 } mcl__product;
 
-/* Threads take areas of C as they come, each with three blocks on its stack (468 KiB: device.h says so to users). Each is summed by one of them, in an order that the sizes alone decide. */
+/* Threads take areas of C as they come, each with three blocks on its stack (468 KiB: device.h says so to users). Each is summed by
+ * one of them, in an order that the sizes alone decide. */
 void mcl__native_product(const mcl__product *product);
 
 /* Pieces of C that threads share: about how many tasks a product without parts would be. */

@@ -258,7 +258,8 @@ def optimisers():
     rate, decay, momentum = exact(0.1), exact(0.01), exact(0.9)
 
     def sgd(name, m=0.0, d=0.0, nesterov=False, dampening=0.0):
-        optimiser(name, "sgd", lambda p: torch.optim.SGD(p, lr=rate, momentum=m, weight_decay=d, nesterov=nesterov, dampening=dampening),
+        optimiser(name, "sgd",
+                  lambda p: torch.optim.SGD(p, lr=rate, momentum=m, weight_decay=d, nesterov=nesterov, dampening=dampening),
                   {"sgd.momentum": m, "sgd.decay": d, "sgd.nesterov": int(nesterov), "sgd.dampening": dampening}, rate)
 
     sgd("sgd")
