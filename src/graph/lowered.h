@@ -4,7 +4,7 @@
 #include "graph/memory.h"
 #include "graph/plan.h"
 
-#define MCL__STEP_RING 8 /* step blocks that the host may be ahead of the device */
+#define MCL__STEP_RING 64 /* step blocks that the host may be ahead of the device */
 
 /* A list of bound work. */
 typedef struct mcl__launches {
@@ -41,6 +41,7 @@ struct mcl__plan {
         mcl_step step[MCL__STEP_RING];
         mcl__fence *fence[MCL__STEP_RING];
         uint64_t count;     /* step blocks written so far */
+        int taken;          /* slots that may be in use still */
     } ring;
     mcl__plan_statistics statistics;
 };

@@ -195,11 +195,16 @@ void mcl__plan_destroy(mcl__plan *plan)
     free(plan);
 }
 
-/* The slot's fence was recorded after the transfer that last read it. */
+/* A slot's fence was recorded after the transfer that last read it. Where the ring is full, the host waits for half of it: what
+ * launches need has left a CPU's caches by then, and is fetched once for many steps rather than for each. */
 mcl_status mcl__plan_step(mcl__plan *plan, const mcl_step *step)
 {
     size_t slot = (size_t)(plan->ring.count % MCL__STEP_RING);
-    if (plan->ring.count >= MCL__STEP_RING) MCL_TRY(mcl__fence_wait(plan->device, plan->ring.fence[slot]));
+    if (plan->ring.taken == MCL__STEP_RING) {
+        plan->ring.taken /= 2;
+        MCL_TRY(mcl__fence_wait(plan->device, plan->ring.fence[(slot + MCL__STEP_RING / 2 - 1) % MCL__STEP_RING]));
+    }
+    plan->ring.taken++;
     plan->ring.step[slot] = *step;
     mcl__view target = {plan->graph->model->step, 0, sizeof *step};
     MCL_TRY(mcl__write_async(plan->device, target, &plan->ring.step[slot]));

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WARM_STEPS = 3, LEAST_STEPS = 5, MOST_STEPS = 200, PROFILED_STEPS = 5, WARM_PROFILED = 2 };
+enum { WARM_STEPS = 3, LEAST_STEPS = 5, MOST_STEPS = 200, PROFILED_STEPS = 5, WARM_PROFILED = 2, AHEAD_ROUNDS = 5 };
 static const double enough_seconds = 2.0;
 
 /* --- Memory of the process ------------------------------------------------------------------------------------------------ */
@@ -65,16 +65,25 @@ double mcl__median(double *value, int count)
     return count % 2 ? value[count / 2] : 0.5 * (value[count / 2 - 1] + value[count / 2]);
 }
 
+/* What a launch costs the host where steps are enqueued as a training does it. */
+static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
+{
+    double host[AHEAD_ROUNDS], ignored;
+    for (int i = 0; i < AHEAD_ROUNDS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, b->ahead, &host[i], &ignored), error);
+    b->host_launch = mcl__median(host, AHEAD_ROUNDS) / b->ahead / b->launches;
+    return MCL_OK;
+}
+
 static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_error *error)
 {
     static double seconds[MOST_STEPS], host[MOST_STEPS];
     double begun = 0, ignored;
-    for (int i = 0; i < WARM_STEPS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_step(r, &ignored, &ignored), error);
+    for (int i = 0; i < WARM_STEPS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &ignored, &ignored), error);
     uint64_t launches = r->device->counters.launches;
     begun = mcl__seconds();
     for (int n = 0; n < MOST_STEPS; n++) {
         if (wanted ? n == wanted : n >= LEAST_STEPS && mcl__seconds() - begun > enough_seconds) break;
-        MCL_TRY_DEVICE(r->device, mcl__rig_step(r, &host[n], &seconds[n]), error);
+        MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &host[n], &seconds[n]), error);
         b->steps = n + 1;
     }
     b->launches = (double)(r->device->counters.launches - launches) / b->steps;
@@ -83,8 +92,10 @@ static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_erro
     b->most = seconds[b->steps - 1];
     b->low_quartile = seconds[b->steps / 4];
     b->high_quartile = seconds[b->steps - 1 - b->steps / 4];
-    b->host_launch = r->device->info.type == MCL_DEVICE_NATIVE ? 0 : mcl__median(host, b->steps) / b->launches;
-    return MCL_OK;
+    if (r->device->info.type == MCL_DEVICE_NATIVE) return MCL_OK;
+    b->ahead = mcl__steps_ahead(b->median);
+    b->host_launch = mcl__median(host, b->steps) / b->launches;
+    return b->ahead > 1 ? measure_ahead(r, b, error) : MCL_OK;
 }
 
 static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
@@ -98,7 +109,7 @@ static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__b
     uint64_t before = process_memory("VmRSS:");
     start = mcl__seconds() - opening;
     MCL_TRY(prepare(r, options, error));
-    MCL_TRY_DEVICE(r->device, mcl__rig_step(r, &ignored, &ignored), error);
+    MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &ignored, &ignored), error);
     b->first_step = mcl__seconds() - start;
     b->programs_built = r->device->counters.programs_built;
     b->programs_loaded = r->device->counters.programs_loaded;
@@ -145,7 +156,7 @@ static mcl_status profile_nodes(mcl__rig *r, int nodes, mcl__bench *b, mcl_error
     b->layer = calloc((size_t)nodes + 1, sizeof *b->layer);
     mcl_status status = seconds && b->layer ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the layers");
     if (status != MCL_OK) goto done;
-    for (int i = 0; i < WARM_PROFILED && status == MCL_OK; i++) status = mcl__rig_step(r, &ignored, &ignored);
+    for (int i = 0; i < WARM_PROFILED && status == MCL_OK; i++) status = mcl__rig_steps(r, 1, &ignored, &ignored);
     for (int i = 0; i < PROFILED_STEPS && status == MCL_OK; i++)
         if ((status = mcl__rig_write_step(r)) == MCL_OK) status = mcl__plan_profile(r->train.plan, seconds);
     if (status != MCL_OK) {

@@ -22,6 +22,6 @@ void mcl__rig_destroy(mcl__rig *rig);
 
 /* Writes the step block of the next step. */
 mcl_status mcl__rig_write_step(mcl__rig *rig);
-/* Runs a step; *host gets what the host took to enqueue it. Waits. */
-mcl_status mcl__rig_step(mcl__rig *rig, double *host, double *seconds);
+/* Enqueues steps one after another, then waits; *host gets the processor time that enqueuing took, of this thread. */
+mcl_status mcl__rig_steps(mcl__rig *rig, int count, double *host, double *seconds);
 #endif

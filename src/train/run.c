@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SHOW_STEPS = 64 }; /* far below MCL_HISTORY, so that no outcome is overwritten before it is read */
-static const double show_seconds = 0.25;
+static const double show_seconds = 0.25; /* where enqueuing takes long itself: steps on the host, pictures from files */
 
 double mcl__now(void)
 {
@@ -206,8 +205,7 @@ static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
         if (!mcl__trainer_epoch_complete(t)) {
             MCL_TRY(mcl__trainer_step(t, error));
             bool stop = atomic_load(&t->stop);
-            if (stop || t->progress.step - t->drained >= SHOW_STEPS || mcl__now() - l->shown > show_seconds)
-                MCL_TRY(show(t, l, error));
+            if (stop || mcl__trainer_drain_due(t) || mcl__now() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
             if (stop || (checkpoint_due(t) && !mcl__trainer_epoch_complete(t))) {
                 MCL_TRY(mcl__trainer_drain(t, error));
                 MCL_TRY(save(t, l, "last", error));

@@ -1,5 +1,5 @@
 /* One training step after another: the step block, replaying the plans, taking the outcomes, and what happens when one of them is
- * NaN. The host waits for the device only in mcl__trainer_drain and where the ring of step blocks is full. */
+ * NaN. The host waits for the device only in mcl__trainer_drain, and where a ring of step blocks or batches is full. */
 #include "train/trainer.h"
 
 static int batch_of(const mcl_trainer *t, int position)
@@ -56,8 +56,20 @@ static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed
     return MCL_OK;
 }
 
+/* What the user sees is half a second old at most, or a step. Fewer would keep the device at work too, but on a CPU the first step
+ * after a wait costs the host several times what each of those behind it does: see device/opencl/launch.c. */
+int mcl__steps_ahead(double step_seconds)
+{
+    enum { MOST = 64 }; /* far below MCL_HISTORY, so that no outcome is overwritten before it is read */
+    double steps = step_seconds > 0 ? 0.5 / step_seconds : 1;
+    return steps < 1 ? 1 : steps > MOST ? MOST : (int)steps;
+}
+
+bool mcl__trainer_drain_due(const mcl_trainer *t) { return t->progress.step - t->drained >= t->ahead; }
+
 mcl_status mcl__trainer_step(mcl_trainer *t, mcl_error *error)
 {
+    if (t->progress.step == t->drained) t->ahead_since = mcl__now();
     if (!t->epoch_begun) MCL_TRY(begin_epoch(t, error));
     int size = batch_of(t, t->progress.position), micros;
     mcl__feed *feed;
@@ -125,6 +137,7 @@ mcl_status mcl__trainer_drain(mcl_trainer *t, mcl_error *error)
     if (t->drained == t->progress.step) return MCL_OK;
     mcl_state state;
     MCL_TRY_DEVICE(t->device, mcl__model_record(t->model, &state), error);
+    t->ahead = mcl__steps_ahead((mcl__now() - t->ahead_since) / (t->progress.step - t->drained));
     int last = state.first_bad ? state.first_bad - 1 : t->progress.step;
     while (t->drained < last) {
         int step = ++t->drained, size = step_size(t, step);
@@ -164,7 +177,7 @@ mcl_status mcl_trainer_steps(mcl_trainer *t, int count, int *done, bool *epoch_e
     }
     for (; *done < count && !mcl__trainer_epoch_complete(t); ++*done) {
         MCL_TRY(mcl__trainer_step(t, error));
-        if (t->progress.step - t->drained >= MCL_HISTORY / 2) MCL_TRY(mcl__trainer_drain(t, error));
+        if (mcl__trainer_drain_due(t)) MCL_TRY(mcl__trainer_drain(t, error));
     }
     *epoch_end = mcl__trainer_epoch_complete(t);
     return MCL_OK;

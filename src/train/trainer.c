@@ -128,6 +128,7 @@ mcl_status mcl_trainer_create(mcl_device *device, const mcl_network *network, mc
         return status;
     }
     t->drained = t->progress.step;
+    t->ahead = 1;
     t->checkpointed = mcl__now();
     *trainer = t;
     return MCL_OK;

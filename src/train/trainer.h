@@ -33,6 +33,8 @@ struct mcl_trainer {
     int steps_per_epoch;
     bool epoch_begun;           /* the feed stands at progress.position */
     int drained;                /* the last step whose outcome is in progress */
+    int ahead;                  /* steps to enqueue before the next drain */
+    double ahead_since;         /* when the first of them was enqueued */
     float gradient_norm;
     mcl__progress progress;
     float *best_value, *best_running; /* slabs of the best weights of this session; NULL: none yet */
@@ -46,6 +48,9 @@ mcl_status mcl__trainer_step(mcl_trainer *trainer, mcl_error *error);
 /* Waits, and takes the outcomes of all steps done into progress and log. MCL_ERROR_DIVERGED after a NaN: the trainer then stands
  * at the step before it. At most MCL_HISTORY steps may lie between two calls. */
 mcl_status mcl__trainer_drain(mcl_trainer *trainer, mcl_error *error);
+/* Steps, of so many seconds each, that are enqueued one after another before the host waits for them. */
+int mcl__steps_ahead(double step_seconds);
+bool mcl__trainer_drain_due(const mcl_trainer *trainer);
 bool mcl__trainer_epoch_complete(const mcl_trainer *trainer);
 void mcl__trainer_end_epoch(mcl_trainer *trainer);
 mcl_metrics mcl__trainer_metrics_so_far(const mcl_trainer *trainer); /* of the epoch, as far as drained */
