@@ -129,6 +129,7 @@ mcl_status mcl__graph_order(mcl__graph *graph, const bool *dead)
 mcl_status mcl__graph_fuse(mcl__graph *graph)
 {
     MCL_TRY(mcl__graph_mask(graph));
+    MCL_TRY(mcl__graph_commute(graph));
     fusion work = {.graph = graph};
     work.readers = calloc((size_t)graph->tensors, sizeof *work.readers);
     work.dead = calloc((size_t)(graph->nodes > 0 ? graph->nodes : 1), sizeof *work.dead);

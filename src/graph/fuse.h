@@ -9,6 +9,9 @@ mcl_status mcl__graph_order(mcl__graph *graph, const bool *dead);
 /* Takes the gradients of activations that end at bounds into the batch normalisation before them. Before fusion. */
 mcl_status mcl__graph_mask(mcl__graph *graph);
 
+/* Takes the gradients of activations before max pooling to where they are small. Before fusion. */
+mcl_status mcl__graph_commute(mcl__graph *graph);
+
 /* Applies normalisation and activation where their result is read, if the variants of all readers do so while loading. After
  * fusion. */
 mcl_status mcl__graph_prologue(mcl__graph *graph, const mcl__capabilities *capabilities, const char *force);

@@ -190,7 +190,8 @@ static int conv_emit(mcl__graph *graph, int x)
     int s = net_region(graph, "slice", MCL__OP_slice, b, SHAPE(n, 8, 8, 4), 2);
     mcl__attrs axis = {.concat = {.axis = 3}};
     int c = net_dropout(graph, "drop", net_node(graph, "concat", MCL__OP_concat, axis, s, a));
-    c = net_pool(graph, "max", MCL__OP_max_pool, c, 2, 2, 0);
+    c = net_map(graph, "act5", MCL_EP_ACT, MCL_ACT_SIGMOID, c, -1);
+    c = net_pool(graph, "max", MCL__OP_max_pool, c, 3, 2, 0);
     c = net_map(graph, "conv3", MCL_EP_BIAS, 0, net_conv(graph, "conv3", c, 3, 2, 1, 1), net_parameter(graph, "conv3", "bias"));
     c = net_map(graph, "act3", MCL_EP_ACT, MCL_ACT_SIGMOID, net_batch_norm(graph, "bn3", c), -1);
     c = net_pool(graph, "avg", MCL__OP_avg_pool, c, 2, 1, 1);

@@ -196,6 +196,39 @@ START_TEST(gradients_of_activations_join_batch_norm)
 }
 END_TEST
 
+/* Conv, activation, max pooling, conv: the activation's gradient is the end of the second convolution's, on the pooled values. */
+START_TEST(gradients_of_activations_pass_pooling)
+{
+    TEST_DEVICE(device);
+    for (int reason = 0; reason < 2; reason++) { /* 1: something else reads what pooling passes back */
+        test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
+        mcl__graph *graph = empty_graph(&net);
+        int x = mcl__graph_tensor(graph, "x", SHAPE(BATCH, 8, 8, 3), MCL_F32, (mcl__view){net.x, 0, BATCH * 8 * 8 * 3 * 4});
+        int a = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, net_conv(graph, "conv1", x, 3, 1, 1, 1), -1);
+        int y = net_pool(graph, "max", MCL__OP_max_pool, a, 2, 2, 0), index = y + 1;
+        int dy = net_conv(graph, "conv3", y, 1, 1, 0, 1);
+        mcl__attrs attrs = {.pool = {.KH = 2, .KW = 2, .stride_h = 2, .stride_w = 2, .H = 8, .W = 8}};
+        int dx = net_node(graph, "max", MCL__OP_max_pool_bwd, attrs, dy, index);
+        int dz = net_map(graph, "act", MCL_EP_DACT, MCL_ACT_RELU, dx, a);
+        if (reason) net_node(graph, "sum", MCL__OP_channel_sum, (mcl__attrs){0}, dx, -1);
+        EXPECT(mcl__graph_fuse(graph), graph->error);
+        ck_assert_int_eq(nodes_of(graph, MCL__OP_map), reason);
+        check_order(graph);
+        const mcl__node *last = &graph->node[graph->tensor[dz].producer];
+        ck_assert_int_eq(last->op, reason ? MCL__OP_map : MCL__OP_max_pool_bwd);
+        if (!reason) {
+            const mcl__node *gradient = &graph->node[graph->tensor[last->in[0]].producer];
+            ck_assert_int_eq(gradient->op, MCL__OP_conv2d);
+            ck_assert_int_eq(gradient->epilogue.code[0].code, MCL_EP_DACT);
+            ck_assert_int_eq(gradient->in[2], y);
+            ck_assert(mcl__shape_equal(graph->tensor[last->in[0]].shape, graph->tensor[y].shape));
+        }
+        mcl__graph_destroy(graph);
+        net_destroy(&net);
+    }
+}
+END_TEST
+
 static int nodes_with_prologue(const mcl__plan *plan, mcl__op_kind op)
 {
     const mcl__graph *graph = mcl__plan_graph(plan);
@@ -318,6 +351,7 @@ int main(void)
     tcase_add_loop_test(tcase, gradients_of_activations_join, 0, 1);
     tcase_add_loop_test(tcase, statistics_join_their_producer, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_join_batch_norm, 0, 1);
+    tcase_add_loop_test(tcase, gradients_of_activations_pass_pooling, 0, 1);
     tcase_add_loop_test(tcase, normalisation_joins_its_readers, 0, DEVICES);
     tcase_add_loop_test(tcase, evaluation_folds_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);

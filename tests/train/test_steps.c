@@ -2,8 +2,8 @@
  * up; give the same gradients in parts, and without fusion; and share its model with evaluation and prediction. */
 #include "train/harness.h"
 
-/* A step waits once, for the oldest of the ring's step blocks (its fence; it has passed long ago unless the ring is full). A
- * metric shown is one more. Everything the device layer does is counted in device.c, whatever the backend. */
+/* The host waits for steps after half a second's, on a slow device after each, and where the ring of step blocks is full for half of
+ * it; a metric shown is one more. Everything the device layer does is counted in device.c, whatever the backend. */
 START_TEST(replay)
 {
     enum { WARM = 10, STEPS = 100 };
@@ -29,16 +29,16 @@ START_TEST(replay)
     ck_assert_uint_eq(after.allocations - before.allocations, 0);
     ck_assert_uint_eq(after.programs_built - before.programs_built, 0);
     ck_assert_uint_eq(after.bytes_allocated, before.bytes_allocated);
-    ck_assert_uint_eq(after.waits - before.waits, STEPS); /* the ring */
+    ck_assert_uint_le(after.waits - before.waits, STEPS + STEPS / 32 + 1);
     mcl__plan_statistics s = mcl__plan_get_statistics(trainer->train.plan);
     int launches = s.derive_launches;
     for (int i = 0; i < MCL__SEGMENTS; i++) launches += s.launches[i];
     ck_assert_uint_eq(after.launches - before.launches, (uint64_t)launches * STEPS);
     EXPECT(mcl_trainer_metrics(trainer, &metrics, &error), error);
-    ck_assert_uint_eq(mcl_device_get_counters(device).waits - after.waits, 1); /* the metric */
+    ck_assert_uint_le(mcl_device_get_counters(device).waits - after.waits, 1); /* the metric */
     ck_assert_int_eq((int)metrics.samples, (WARM + STEPS) * options.batch);
-    printf("  %d steps of LeNet on %s: %d launches a step, 0 bindings, 0 allocations, 0 waits but for the ring\n", STEPS,
-           _i == NATIVE ? "native" : "OpenCL", launches);
+    printf("  %d steps of LeNet on %s: %d launches a step, 0 bindings, 0 allocations, %llu waits\n", STEPS,
+           _i == NATIVE ? "native" : "OpenCL", launches, (unsigned long long)(after.waits - before.waits));
     mcl_trainer_destroy(trainer);
     mcl_dataset_close(data);
     mcl_network_destroy(network);
