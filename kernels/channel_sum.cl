@@ -1,7 +1,8 @@
 /* Sums over rows: x (rows, C) -> s (C).
  *
- *   channel_sum: one work-item a channel. Split: channel_sum_part adds the rows of each part (rows.h), then
- *   channel_sum_finish adds the parts in order, one work-item a channel. Memory bounds it: 0.25 FLOP for a byte. */
+ *   channel_sum: one work-item a channel. channel_sum_short: a work-item has a run of vectors, whose WIDTH divides C, and all rows.
+ *   Split: channel_sum_part adds the rows of each part (rows.h), then channel_sum_finish adds the parts in order, one work-item a
+ *   channel. Memory bounds it: 0.25 FLOP for a byte. */
 #include "rows.h"
 
 kernel void channel_sum(global const float *restrict x, global float *restrict s, mcl_rows_args args)
@@ -24,6 +25,17 @@ inline vec tile_sum(global const float *x, int C, int rows)
 #pragma unroll
     for (int r = 0; r < rows; r++) sum += VLOAD(x + r * C);
     return sum;
+}
+
+kernel void channel_sum_short(global const float *restrict x, global float *restrict s, mcl_rows_args args)
+{
+    const span own = span_of(args.C / WIDTH);
+    for (int c = own.first * WIDTH; c < own.last * WIDTH; c += WIDTH) {
+        vec sum = 0.0f;
+        int r = 0;
+        for (; r + TILE <= args.rows; r += TILE) sum += tile_sum(x + r * args.C + c, args.C, TILE);
+        VSTORE(sum + tile_sum(x + r * args.C + c, args.C, args.rows - r), s + c);
+    }
 }
 
 kernel void channel_sum_part(global const float *restrict x, global float *restrict partial, mcl_rows_args args, int parts,

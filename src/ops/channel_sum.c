@@ -20,6 +20,21 @@ static double flops(const mcl__problem *problem)
     return mcl__shape_elements(problem->in[0]);
 }
 
+/* Of so few elements that a second launch would cost more than the narrower reads that one alone has. */
+static bool is_short(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    return capabilities->type == MCL_DEVICE_CPU && mcl__shape_elements(problem->in[0]) <= 1 << 16;
+}
+
+static void lower_short(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_rows_args args = args_of(problem);
+    int width = mcl__spread_width_dividing(lowering, args.C);
+    mcl__lower_kernel(lowering, "channel_sum", "channel_sum_short", NULL, "-DWIDTH=%d -DTILE=8", width);
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
+    mcl__spread_items(lowering, args.C / width, args.rows * width);
+}
+
 static void lower_split(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl_rows_args args = args_of(problem);
@@ -52,7 +67,12 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
     mcl__lower_linear(lowering, (size_t)args.C);
 }
 
-static const mcl__variant variants[] = {{"split", mcl__on_opencl, lower_split}, {"reference", NULL, lower_reference}, {0}};
+static const mcl__variant variants[] = {
+    {"short", is_short, lower_short},
+    {"split", mcl__on_opencl, lower_split},
+    {"reference", NULL, lower_reference},
+    {0},
+};
 
 const mcl__op mcl__op_channel_sum = {
     .name = "channel_sum", .inputs = 1, .outputs = 1, .infer = infer, .flops = flops, .variants = variants,
