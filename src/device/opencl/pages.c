@@ -1,19 +1,22 @@
 /* Memory for buffers of a device that shares it with the host: fresh pages of the system. They are zeros already, and there is
- * nothing to wait for; but each costs two microseconds when it is first used, so a thread that has only the time that nobody
- * else wants uses them first. It must never write: somebody may have begun to. */
+ * nothing to wait for; but each takes time when it is first used, so a thread that has only the time that nobody else wants
+ * uses them first. It must never write: somebody may have begun to. Large buffers ask for huge pages, whose addresses a core
+ * seldom has to look up, and at whose ends alone its prefetching stops. */
 #include "device/opencl/opencl.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#define PAGE 4096         /* or a multiple of it */
-#define WORTH_THREAD 1048576
+#define PAGE ((size_t)4096) /* or a multiple of it */
+#define HUGE_PAGE ((size_t)2 << 20)
+#define LARGE 1048576 /* bytes that are worth huge pages and a thread */
 
 struct mcl__cl_pages {
-    unsigned char *data;
-    size_t bytes;
+    unsigned char *mapped, *data; /* data begins at a multiple of HUGE_PAGE in large buffers */
+    size_t mapped_bytes, bytes, page;
     pthread_t thread;
     bool running;
     atomic_bool stop;
@@ -24,22 +27,39 @@ static void *use_first(void *argument)
 {
     struct mcl__cl_pages *pages = argument;
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
-    for (size_t at = 0; at < pages->bytes && !atomic_load_explicit(&pages->stop, memory_order_relaxed); at += PAGE)
+    for (size_t at = 0; at < pages->bytes && !atomic_load_explicit(&pages->stop, memory_order_relaxed); at += pages->page)
         atomic_fetch_or_explicit((_Atomic unsigned char *)(pages->data + at), 0, memory_order_relaxed);
     return NULL;
+}
+
+/* Whether the system knows them; it may still give small ones. */
+static bool ask_huge(void *data, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+    return madvise(data, bytes, MADV_HUGEPAGE) == 0;
+#else
+    (void)data, (void)bytes;
+    return false;
+#endif
 }
 
 mcl__cl_pages *mcl__cl_pages_create(size_t bytes)
 {
     mcl__cl_pages *pages = calloc(1, sizeof *pages);
     if (!pages) return NULL;
+    bool large = bytes >= LARGE && bytes < SIZE_MAX - 2 * HUGE_PAGE;
+    size_t whole = large ? (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : bytes;
     pages->bytes = bytes;
-    pages->data = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages->data == MAP_FAILED) {
+    pages->mapped_bytes = large ? whole + HUGE_PAGE : bytes;
+    pages->mapped = mmap(NULL, pages->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages->mapped == MAP_FAILED) {
         free(pages);
         return NULL;
     }
-    pages->running = bytes >= WORTH_THREAD && pthread_create(&pages->thread, NULL, use_first, pages) == 0;
+    size_t past = (uintptr_t)pages->mapped % HUGE_PAGE;
+    pages->data = pages->mapped + (large && past > 0 ? HUGE_PAGE - past : 0);
+    pages->page = large && ask_huge(pages->data, whole) ? HUGE_PAGE : PAGE;
+    pages->running = large && pthread_create(&pages->thread, NULL, use_first, pages) == 0;
     return pages;
 }
 
@@ -50,6 +70,6 @@ void mcl__cl_pages_destroy(mcl__cl_pages *pages)
     if (!pages) return;
     atomic_store_explicit(&pages->stop, true, memory_order_relaxed);
     if (pages->running) pthread_join(pages->thread, NULL);
-    munmap(pages->data, pages->bytes);
+    munmap(pages->mapped, pages->mapped_bytes);
     free(pages);
 }
