@@ -95,6 +95,7 @@ kernel void guard_part(global const float *g, global float *partial, mcl_slab_ar
         vec sum = 0.0f;
         for (int k = 0; k < BLOCK && i < last; k++, i += stride) {
             vec d = load_lanes(g + args.offset + i * WIDTH, args.n - i * WIDTH);
+            PREFETCH(g + args.offset + i * WIDTH + AHEAD);
             sum += d * d;
         }
         total += sum;

@@ -16,6 +16,9 @@ kernel void sgd(global const float *g, global const mcl_step *step, global const
     const span own = span_of((args.n - 1) / WIDTH + 1);
     for (int i = own.first; i < own.last; i++) {
         int at = args.offset + i * WIDTH, count = args.n - i * WIDTH;
+        PREFETCH(g + at + AHEAD);
+        PREFETCH(p + at + AHEAD);
+        PREFETCH(m + at + AHEAD);
         vec parameter = load_lanes(p + at, count);
         vec d = load_lanes(g + at, count) + args.decay * parameter;
         if (args.momentum != 0.0f) {
@@ -38,6 +41,10 @@ kernel void adam(global const float *g, global const mcl_step *step, global cons
     const span own = span_of((args.n - 1) / WIDTH + 1);
     for (int i = own.first; i < own.last; i++) {
         int at = args.offset + i * WIDTH, count = args.n - i * WIDTH;
+        PREFETCH(g + at + AHEAD);
+        PREFETCH(p + at + AHEAD);
+        PREFETCH(m + at + AHEAD);
+        PREFETCH(v + at + AHEAD);
         vec parameter = load_lanes(p + at, count);
         vec d = load_lanes(g + at, count) + decay * parameter;
         vec first = args.beta1 * load_lanes(m + at, count) + args.one_minus_beta1 * d;

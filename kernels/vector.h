@@ -3,7 +3,9 @@
  *
  * VLOAD and VSTORE are for global memory. A vector may begin at any float, unless ALIGNED is defined: then all begin at a multiple
  * of WIDTH, as GPUs are given them. A compiler that does not know that makes WIDTH accesses of one, in each of which neighbouring
- * work-items are WIDTH floats apart. OWN_LOAD and OWN_STORE are for arrays of a work-item's own. */
+ * work-items are WIDTH floats apart. OWN_LOAD and OWN_STORE are for arrays of a work-item's own.
+ *
+ * A kernel that does little more than read asks for what is AHEAD floats on (PREFETCH): a core by itself looks less far ahead. */
 #ifndef MCL_VECTOR_H
 #define MCL_VECTOR_H
 #include "prefetch.h"
@@ -11,6 +13,7 @@
 #ifndef WIDTH
 #define WIDTH 1
 #endif
+#define AHEAD 512
 
 #define MCL_JOIN_(a, b) a##b
 #define MCL_JOIN(a, b) MCL_JOIN_(a, b)
