@@ -28,7 +28,7 @@
 #endif
 #define WIDTH (NV * VW)
 #define PITCH (DEPTH + VW) /* of a staged row: what is copied beyond its end does no harm */
-#define AHEAD (4 * VW)     /* floats of a row of weights to ask for beforehand */
+#define ROW_AHEAD (4 * VW) /* floats of a row of weights to ask for beforehand */
 
 /* The transpose of VW vectors: each round is a perfect shuffle of all their elements. */
 void transpose(VECTOR v[VW])
@@ -74,7 +74,7 @@ void stage_transposed(__local float *panel, __global const float *w, int count, 
 #pragma unroll
             for (int i = 0; i < VW; i++) {
                 v[i] = GLOBAL_AT_CONST(w + (j + i) * stride + d, 0);
-                PREFETCH(w + (j + i) * stride + d + AHEAD);
+                PREFETCH(w + (j + i) * stride + d + ROW_AHEAD);
             }
             transpose(v);
 #pragma unroll

@@ -1,6 +1,7 @@
-/* The gradient of an activation before max pooling, dz = activation'(a) * pool_bwd(dy), is pool_bwd(activation'(y) * dy), since y is
- * a where the gradient goes. There it takes a pass over a quarter of the values or so, and none where it joins the node that makes
- * dy. Each value's product is the same; where windows overlap, products are summed instead of the sum multiplied. Before fusion. */
+/* The gradient of an activation before max pooling, dz = activation'(a) * pool_bwd(dy), is pool_bwd(activation'(y) * dy), since y
+ * is a where the gradient goes. There it takes a pass over a quarter of the values or so, and none where it joins the node that
+ * makes dy. Each value's product is the same; where windows overlap, products are summed instead of the sum multiplied. Before
+ * fusion. */
 #include "graph/fuse.h"
 
 static int readers_of(const mcl__graph *graph, int tensor)

@@ -30,7 +30,7 @@ typedef struct mcl__bench {
     double first_step;                    /* seconds from opening the device to the end of the first step */
     uint64_t programs_built, programs_loaded;
     double launches, host_launch;         /* launches a step; processor seconds of the host each, 0 where the host computes */
-    int ahead;                            /* steps that are enqueued before a wait, in training and where host_launch was measured */
+    int ahead;                            /* steps enqueued before a wait, in training and where host_launch was measured */
     double flops, bytes;                  /* of a step */
     mcl__plan_statistics plan;
     uint64_t resident_growth, peak_growth; /* of the process, in bytes, beyond what it had before the model: now; at most */
