@@ -84,8 +84,9 @@ kernel void map_compiled(global const float *x, global float *y, global const mc
     for (int i = own.first; i < own.last; i++) {
         const int at = i * WIDTH;
         if (at + WIDTH <= args.elements) {
-            vec v = VLOAD(x + at);
-            EPILOGUE(vec, VLOAD, v, row, channel, args.channels)
+            vec v = load_asking(x + at);
+            PREFETCH(y + at + AHEAD);
+            EPILOGUE(vec, load_asking, v, row, channel, args.channels)
             if (DROPOUT) v = drop_vector(v, at, args, step);
             VSTORE(v, y + at);
             channel += WIDTH;

@@ -5,7 +5,8 @@
  * of WIDTH, as GPUs are given them. A compiler that does not know that makes WIDTH accesses of one, in each of which neighbouring
  * work-items are WIDTH floats apart. OWN_LOAD and OWN_STORE are for arrays of a work-item's own.
  *
- * A kernel that does little more than read asks for what is AHEAD floats on (PREFETCH): a core by itself looks less far ahead. */
+ * A kernel that does little but read and write asks memory for what is AHEAD floats on (PREFETCH, load_asking), which is farther
+ * than a core by itself looks. */
 #ifndef MCL_VECTOR_H
 #define MCL_VECTOR_H
 #include "prefetch.h"
@@ -51,6 +52,12 @@ void store_aligned_bytes(bytevec v, global uchar *p) { *(global bytevec *)p = v;
 #define VLOAD_BYTES OWN_LOAD
 #define VSTORE_BYTES OWN_STORE
 #endif
+
+vec load_asking(global const float *p)
+{
+    PREFETCH(p + AHEAD);
+    return VLOAD(p);
+}
 
 /* The first `count` lanes of a vector, for what is left at the end of a range; the other lanes are 0. */
 vec load_lanes(global const float *p, int count)
