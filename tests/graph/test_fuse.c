@@ -229,6 +229,34 @@ START_TEST(gradients_of_activations_pass_pooling)
 }
 END_TEST
 
+/* Behind a flatten as well: the map that makes dy takes the derivative, of y as the flatten showed it. */
+START_TEST(gradients_of_activations_pass_views)
+{
+    TEST_DEVICE(device);
+    test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
+    mcl__graph *graph = empty_graph(&net);
+    int x = mcl__graph_tensor(graph, "x", SHAPE(BATCH, 8, 8, 3), MCL_F32, (mcl__view){net.x, 0, BATCH * 8 * 8 * 3 * 4});
+    int a = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, net_conv(graph, "conv1", x, 3, 1, 1, 1), -1);
+    int y = net_pool(graph, "max", MCL__OP_max_pool, a, 2, 2, 0), flat = net_region(graph, "flatten", MCL__OP_reshape, y, SHAPE(BATCH, 256), 0);
+    int d = net_map(graph, "head", MCL_EP_ACT, MCL_ACT_TANH, flat, -1);
+    int dy = net_region(graph, "flatten", MCL__OP_reshape, d, SHAPE(BATCH, 4, 4, 16), 0);
+    mcl__attrs attrs = {.pool = {.KH = 2, .KW = 2, .stride_h = 2, .stride_w = 2, .H = 8, .W = 8}};
+    int dz = net_map(graph, "act", MCL_EP_DACT, MCL_ACT_RELU, net_node(graph, "max", MCL__OP_max_pool_bwd, attrs, dy, y + 1), a);
+    EXPECT(mcl__graph_fuse(graph), graph->error);
+    check_order(graph);
+    ck_assert_int_eq(nodes_of(graph, MCL__OP_map), 1);
+    const mcl__node *last = &graph->node[graph->tensor[dz].producer], *view = &graph->node[graph->tensor[last->in[0]].producer];
+    const mcl__node *map = &graph->node[graph->tensor[view->in[0]].producer];
+    ck_assert_int_eq(last->op, MCL__OP_max_pool_bwd);
+    ck_assert_int_eq(view->op, MCL__OP_reshape);
+    ck_assert_int_eq(graph->tensor[last->in[0]].alias, view->in[0]);
+    ck_assert_int_eq(map->epilogue.count, 2);
+    ck_assert_int_eq(map->in[1], flat);
+    mcl__graph_destroy(graph);
+    net_destroy(&net);
+}
+END_TEST
+
 static int nodes_with_prologue(const mcl__plan *plan, mcl__op_kind op)
 {
     const mcl__graph *graph = mcl__plan_graph(plan);
@@ -352,6 +380,7 @@ int main(void)
     tcase_add_loop_test(tcase, statistics_join_their_producer, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_join_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, gradients_of_activations_pass_pooling, 0, 1);
+    tcase_add_loop_test(tcase, gradients_of_activations_pass_views, 0, 1);
     tcase_add_loop_test(tcase, normalisation_joins_its_readers, 0, DEVICES);
     tcase_add_loop_test(tcase, evaluation_folds_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
