@@ -39,7 +39,7 @@ const mcl__subcommand mcl__subcommand_bench = {
     .help = "A step loads a batch that is on the device already, computes forward and backward, and updates by SGD\n"
             "(momentum 0.9, weight decay 5e-4). The device's peak (multiply-adds in registers) and bandwidth (a copy) are\n"
             "measured in the same run. Steps are timed one at a time. What a launch costs the host is processor time of the\n"
-            "thread that enqueues, measured as training does it: the steps of half a second, 64 at most, then a wait.\n"
+            "thread that enqueues, measured as training does it: the steps of 0.75 seconds, 64 at most, then a wait.\n"
             "Without a network, all that have a name are measured, one after another.\n"
             "tests/bench/compare.sh in the source alternates this with PyTorch.\n",
     .run = run_bench,

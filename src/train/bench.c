@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WARM_STEPS = 3, LEAST_STEPS = 5, MOST_STEPS = 200, PROFILED_STEPS = 5, WARM_PROFILED = 2, AHEAD_ROUNDS = 5 };
+enum { WARM_STEPS = 3, LEAST_STEPS = 5, MOST_STEPS = 200, PROFILED_STEPS = 5, WARM_PROFILED = 2, AHEAD_ROUNDS = 3 };
 static const double enough_seconds = 2.0;
 
 /* --- Memory of the process ------------------------------------------------------------------------------------------------ */

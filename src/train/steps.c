@@ -56,12 +56,12 @@ static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed
     return MCL_OK;
 }
 
-/* What the user sees is half a second old at most, or a step. Fewer would keep the device at work too, but on a CPU the first step
- * after a wait costs the host several times what each of those behind it does: see device/opencl/launch.c. */
+/* What the user sees is 0.75 seconds old at most, or a step. Fewer steps would keep the device at work too, but on a CPU the first
+ * one after a wait costs the host several times what each of those behind it does: see device/opencl/launch.c. */
 int mcl__steps_ahead(double step_seconds)
 {
     enum { MOST = 64 }; /* far below MCL_HISTORY, so that no outcome is overwritten before it is read */
-    double steps = step_seconds > 0 ? 0.5 / step_seconds : 1;
+    double steps = step_seconds > 0 ? 0.75 / step_seconds : 1;
     return steps < 1 ? 1 : steps > MOST ? MOST : (int)steps;
 }
 

@@ -1,13 +1,14 @@
-/* Launches: work with its arguments bound once, enqueued any number of times without touching memory of ours. Recording them
- * with cl_khr_command_buffer gains nothing where it could be measured: PoCL 3.1 enqueues 43 launches of seven arguments in 0.7
- * to 1.0 microseconds each, and as a command buffer in 0.9 to 1.1; to the end of all, 2.1 against 2.6. In training, with caches
- * full of other data, the first step after a wait costs the host 4 to 5 microseconds a launch (PoCL 3.1 and 6, lenet at batch
- * 128, two cores) and those right behind it 1.3 to 1.5; what their commands leave costs the next first step 200 to 350
- * microseconds at once, when malloc sorts what PoCL's threads have freed. So the trainer enqueues half a second of steps, then
- * waits: 2.0. A bare OpenCL program of 40 launches with four buffers and a struct of 64 bytes pays 4.3 for a step alone and 2.2
- * so, with floats in place of the struct 2.8 and 1.3: PoCL allocates each argument by itself, and those above 16 bytes aligned.
- * With another malloc it is 1.0 to 1.6. GLIBC_TUNABLES for fast bins and thread caches change nothing. Held back behind a user
- * event until all of a step is enqueued, launches cost no less at that batch; pointers into shared virtual memory save 7 %. */
+/* Launches: work with its arguments bound once, enqueued any number of times without touching memory of ours. Recording
+ * them with cl_khr_command_buffer gains nothing where it could be measured: PoCL 3.1 enqueues 43 launches of seven
+ * arguments in 0.7 to 1.0 microseconds each, and as a command buffer in 0.9 to 1.1; to the end of all, 2.1 against 2.6.
+ * In training, with caches full of other data, the first step after a wait costs the host 4 to 5 microseconds a launch (PoCL 3.1
+ * and 6, lenet at batch 128, two cores), those right behind it 1.3 to 1.5. What they leave costs the next first step 200 to 350
+ * microseconds at once, when malloc sorts what PoCL's threads have freed. So the trainer enqueues steps of 0.75 seconds, then
+ * waits: 1.5 to 1.8. A bare OpenCL program of 40 launches with four buffers and a struct of 64 bytes pays 4.3 for a step alone,
+ * 2.2 for 13 in a row; with floats in place of the struct 2.8 and 1.3, since PoCL allocates each argument by itself, and those
+ * above 16 bytes aligned. Another malloc saves a third; GLIBC_TUNABLES for fast bins and thread caches save nothing. Held back
+ * behind a user event until all of a step is enqueued, launches cost no less at that batch; pointers into shared virtual memory,
+ * which PoCL need not look after one by one, save 7 %. */
 #include "device/opencl/opencl.h"
 #include <inttypes.h>
 #include <stdio.h>
