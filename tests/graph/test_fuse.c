@@ -237,7 +237,8 @@ START_TEST(gradients_of_activations_pass_views)
     mcl__graph *graph = empty_graph(&net);
     int x = mcl__graph_tensor(graph, "x", SHAPE(BATCH, 8, 8, 3), MCL_F32, (mcl__view){net.x, 0, BATCH * 8 * 8 * 3 * 4});
     int a = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, net_conv(graph, "conv1", x, 3, 1, 1, 1), -1);
-    int y = net_pool(graph, "max", MCL__OP_max_pool, a, 2, 2, 0), flat = net_region(graph, "flatten", MCL__OP_reshape, y, SHAPE(BATCH, 256), 0);
+    int y = net_pool(graph, "max", MCL__OP_max_pool, a, 2, 2, 0);
+    int flat = net_region(graph, "flatten", MCL__OP_reshape, y, SHAPE(BATCH, 256), 0);
     int d = net_map(graph, "head", MCL_EP_ACT, MCL_ACT_TANH, flat, -1);
     int dy = net_region(graph, "flatten", MCL__OP_reshape, d, SHAPE(BATCH, 4, 4, 16), 0);
     mcl__attrs attrs = {.pool = {.KH = 2, .KW = 2, .stride_h = 2, .stride_w = 2, .H = 8, .W = 8}};

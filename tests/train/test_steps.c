@@ -2,8 +2,8 @@
  * up; give the same gradients in parts, and without fusion; and share its model with evaluation and prediction. */
 #include "train/harness.h"
 
-/* The host waits for steps after 0.75 seconds of them, on a slow device after each, and where the ring of step blocks is full for half
- * of it; a metric shown is one more. Everything the device layer does is counted in device.c, whatever the backend. */
+/* The host waits for steps after 0.75 seconds of them, on a slow device after each, and where the ring of step blocks is full for
+ * half of it; a metric shown is one more. Everything the device layer does is counted in device.c, whatever the backend. */
 START_TEST(replay)
 {
     enum { WARM = 10, STEPS = 100 };
