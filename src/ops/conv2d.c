@@ -323,17 +323,19 @@ void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *prob
 }
 
 /* Where sums are deep and wide, weights that are blocked once a step and pixels that are read as they are beat what is staged for
- * every block of rows: forward, 128 -> 256 channels at stride 2, 6.9 ms against 9.2 (64 pictures of 16x16). */
+ * every block of rows: forward, 128 -> 256 channels at stride 2, 6.9 ms against 9.2 (64 pictures of 16x16). Not of the
+ * largest weights: two blocked copies would cost more memory than the time is worth. */
 static bool product_yields(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    enum { MANY = 64 };
+    enum { MANY = 64, MOST_WEIGHTS = 1 << 19 };
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     mcl__conv2d_pass pass = mcl__conv2d_pass_of(problem);
     int taps = a.KH * a.KW, strides = a.stride_h * a.stride_w;
     if (problem->prologue.count > 0 || !mcl__conv2d_tile_applicable(problem, capabilities)) return false;
+    if (pass == MCL__BWD_WEIGHT) return taps >= 25;
+    if ((int64_t)taps * a.C * a.K > MOST_WEIGHTS) return false;
     if (pass == MCL__FWD) return taps > 1 && a.C >= MANY / 2 && a.K >= MANY;
-    if (pass == MCL__BWD_DATA) return taps * strides > 1 && a.K >= MANY;
-    return taps >= 25;
+    return taps * strides > 1 && a.K >= MANY;
 }
 
 static const mcl__variant variants[] = {

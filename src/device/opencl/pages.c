@@ -1,7 +1,7 @@
 /* Memory for buffers of a device that shares it with the host: fresh pages of the system. They are zeros already, and there is
  * nothing to wait for; but each takes time when it is first used, so a thread that has only the time that nobody else wants
- * uses them first. It must never write: somebody may have begun to. Large buffers ask for huge pages, whose addresses a core
- * seldom has to look up, and at whose ends alone its prefetching stops. */
+ * uses them first. It must never write: somebody may have begun to. Large buffers ask for huge pages, as far as they fill them:
+ * a core seldom has to look up their addresses, and its prefetching stops at their ends alone. */
 #include "device/opencl/opencl.h"
 #include <pthread.h>
 #include <sched.h>
@@ -12,11 +12,11 @@
 
 #define PAGE ((size_t)4096) /* or a multiple of it */
 #define HUGE_PAGE ((size_t)2 << 20)
-#define LARGE 1048576 /* bytes that are worth huge pages and a thread */
+#define LARGE HUGE_PAGE /* worth a thread */
 
 struct mcl__cl_pages {
     unsigned char *mapped, *data; /* data begins at a multiple of HUGE_PAGE in large buffers */
-    size_t mapped_bytes, bytes, page;
+    size_t mapped_bytes, bytes, huge; /* the first `huge` bytes are huge pages */
     pthread_t thread;
     bool running;
     atomic_bool stop;
@@ -27,7 +27,8 @@ static void *use_first(void *argument)
 {
     struct mcl__cl_pages *pages = argument;
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
-    for (size_t at = 0; at < pages->bytes && !atomic_load_explicit(&pages->stop, memory_order_relaxed); at += pages->page)
+    for (size_t at = 0; at < pages->bytes && !atomic_load_explicit(&pages->stop, memory_order_relaxed);
+         at += at < pages->huge ? HUGE_PAGE : PAGE)
         atomic_fetch_or_explicit((_Atomic unsigned char *)(pages->data + at), 0, memory_order_relaxed);
     return NULL;
 }
@@ -47,10 +48,10 @@ mcl__cl_pages *mcl__cl_pages_create(size_t bytes)
 {
     mcl__cl_pages *pages = calloc(1, sizeof *pages);
     if (!pages) return NULL;
-    bool large = bytes >= LARGE && bytes < SIZE_MAX - 2 * HUGE_PAGE;
-    size_t whole = large ? (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : bytes;
+    bool large = bytes >= LARGE && bytes < SIZE_MAX - HUGE_PAGE;
+    size_t whole = bytes / HUGE_PAGE * HUGE_PAGE;
     pages->bytes = bytes;
-    pages->mapped_bytes = large ? whole + HUGE_PAGE : bytes;
+    pages->mapped_bytes = large ? bytes + HUGE_PAGE : bytes;
     pages->mapped = mmap(NULL, pages->mapped_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (pages->mapped == MAP_FAILED) {
         free(pages);
@@ -58,7 +59,7 @@ mcl__cl_pages *mcl__cl_pages_create(size_t bytes)
     }
     size_t past = (uintptr_t)pages->mapped % HUGE_PAGE;
     pages->data = pages->mapped + (large && past > 0 ? HUGE_PAGE - past : 0);
-    pages->page = large && ask_huge(pages->data, whole) ? HUGE_PAGE : PAGE;
+    pages->huge = large && ask_huge(pages->data, whole) ? whole : 0;
     pages->running = large && pthread_create(&pages->thread, NULL, use_first, pages) == 0;
     return pages;
 }
