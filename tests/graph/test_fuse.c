@@ -196,6 +196,16 @@ START_TEST(gradients_of_activations_join_batch_norm)
 }
 END_TEST
 
+static const mcl__attrs pooling = {.pool = {.KH = 2, .KW = 2, .stride_h = 2, .stride_w = 2, .H = 8, .W = 8}};
+
+/* Conv, activation, max pooling; *a is what is pooled. Behind the result comes the index of each maximum. */
+static int pooled_activation(mcl__graph *graph, const test_net *net, int *a)
+{
+    int x = mcl__graph_tensor(graph, "x", SHAPE(BATCH, 8, 8, 3), MCL_F32, (mcl__view){net->x, 0, BATCH * 8 * 8 * 3 * 4});
+    *a = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, net_conv(graph, "conv1", x, 3, 1, 1, 1), -1);
+    return net_pool(graph, "max", MCL__OP_max_pool, *a, 2, 2, 0);
+}
+
 /* Conv, activation, max pooling, conv: the activation's gradient is the end of the second convolution's, on the pooled values. */
 START_TEST(gradients_of_activations_pass_pooling)
 {
@@ -203,12 +213,9 @@ START_TEST(gradients_of_activations_pass_pooling)
     for (int reason = 0; reason < 2; reason++) { /* 1: something else reads what pooling passes back */
         test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
         mcl__graph *graph = empty_graph(&net);
-        int x = mcl__graph_tensor(graph, "x", SHAPE(BATCH, 8, 8, 3), MCL_F32, (mcl__view){net.x, 0, BATCH * 8 * 8 * 3 * 4});
-        int a = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, net_conv(graph, "conv1", x, 3, 1, 1, 1), -1);
-        int y = net_pool(graph, "max", MCL__OP_max_pool, a, 2, 2, 0), index = y + 1;
+        int a, y = pooled_activation(graph, &net, &a);
         int dy = net_conv(graph, "conv3", y, 1, 1, 0, 1);
-        mcl__attrs attrs = {.pool = {.KH = 2, .KW = 2, .stride_h = 2, .stride_w = 2, .H = 8, .W = 8}};
-        int dx = net_node(graph, "max", MCL__OP_max_pool_bwd, attrs, dy, index);
+        int dx = net_node(graph, "max", MCL__OP_max_pool_bwd, pooling, dy, y + 1);
         int dz = net_map(graph, "act", MCL_EP_DACT, MCL_ACT_RELU, dx, a);
         if (reason) net_node(graph, "sum", MCL__OP_channel_sum, (mcl__attrs){0}, dx, -1);
         EXPECT(mcl__graph_fuse(graph), graph->error);
@@ -235,14 +242,12 @@ START_TEST(gradients_of_activations_pass_views)
     TEST_DEVICE(device);
     test_net net = net_create(device, MOBILE, &net_sgd, BATCH, 1);
     mcl__graph *graph = empty_graph(&net);
-    int x = mcl__graph_tensor(graph, "x", SHAPE(BATCH, 8, 8, 3), MCL_F32, (mcl__view){net.x, 0, BATCH * 8 * 8 * 3 * 4});
-    int a = net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, net_conv(graph, "conv1", x, 3, 1, 1, 1), -1);
-    int y = net_pool(graph, "max", MCL__OP_max_pool, a, 2, 2, 0);
+    int a, y = pooled_activation(graph, &net, &a);
     int flat = net_region(graph, "flatten", MCL__OP_reshape, y, SHAPE(BATCH, 256), 0);
     int d = net_map(graph, "head", MCL_EP_ACT, MCL_ACT_TANH, flat, -1);
     int dy = net_region(graph, "flatten", MCL__OP_reshape, d, SHAPE(BATCH, 4, 4, 16), 0);
-    mcl__attrs attrs = {.pool = {.KH = 2, .KW = 2, .stride_h = 2, .stride_w = 2, .H = 8, .W = 8}};
-    int dz = net_map(graph, "act", MCL_EP_DACT, MCL_ACT_RELU, net_node(graph, "max", MCL__OP_max_pool_bwd, attrs, dy, y + 1), a);
+    int dx = net_node(graph, "max", MCL__OP_max_pool_bwd, pooling, dy, y + 1);
+    int dz = net_map(graph, "act", MCL_EP_DACT, MCL_ACT_RELU, dx, a);
     EXPECT(mcl__graph_fuse(graph), graph->error);
     check_order(graph);
     ck_assert_int_eq(nodes_of(graph, MCL__OP_map), 1);
