@@ -88,7 +88,9 @@ static void print_text(const char *name, const mcl__bench *b)
     printf("  start         %.2f s from opening the device to the end of the first step; %llu programs built, %llu loaded\n",
            b->first_step, (unsigned long long)b->programs_built, (unsigned long long)b->programs_loaded);
     printf("  launches      %.0f a step", b->launches);
-    if (b->host_launch > 0) printf(", %.2f us of the host each (%d steps ahead)", 1e6 * b->host_launch, b->ahead);
+    if (b->host_launch > 0)
+        printf(", %.2f us of the host each in the median step, %.2f in the mean (%d steps ahead)", 1e6 * b->host_launch,
+               1e6 * b->host_launch_mean, b->ahead);
     putchar('\n');
     if (b->layers) print_layers(b);
 }
@@ -126,6 +128,7 @@ static json_t *bench_json(const char *name, const mcl__bench *b)
     json_t *launches = json_pack("{s:f}", "per_step", b->launches);
     if (b->host_launch > 0) {
         json_object_set_new(launches, "host_us", json_real(1e6 * b->host_launch));
+        json_object_set_new(launches, "host_us_mean", json_real(1e6 * b->host_launch_mean));
         json_object_set_new(launches, "steps_ahead", json_integer(b->ahead));
     }
     json_object_set_new(object, "work", work);

@@ -65,12 +65,23 @@ double mcl__median(double *value, int count)
     return count % 2 ? value[count / 2] : 0.5 * (value[count / 2 - 1] + value[count / 2]);
 }
 
-/* What a launch costs the host where steps are enqueued as a training does it. */
+static void set_host(mcl__bench *b, double *host, int steps)
+{
+    double sum = 0;
+    for (int i = 0; i < steps; i++) sum += host[i];
+    b->host_launch = mcl__median(host, steps) / b->launches;
+    b->host_launch_mean = sum / steps / b->launches;
+}
+
+/* What a launch costs the host where steps are enqueued as a training does it. The median step counts: in a virtual machine
+ * whose own host takes pages away that were idle for a second, each page that is used again costs 130 microseconds of what the
+ * machine takes for its processor's time (seen in a process that did nothing but sleep, then touch its pages). */
 static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
 {
-    double host[AHEAD_ROUNDS], ignored;
-    for (int i = 0; i < AHEAD_ROUNDS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, b->ahead, &host[i], &ignored), error);
-    b->host_launch = mcl__median(host, AHEAD_ROUNDS) / b->ahead / b->launches;
+    double host[AHEAD_ROUNDS * MCL_HISTORY], ignored;
+    for (int i = 0; i < AHEAD_ROUNDS; i++)
+        MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, b->ahead, host + i * b->ahead, &ignored), error);
+    set_host(b, host, AHEAD_ROUNDS * b->ahead);
     return MCL_OK;
 }
 
@@ -94,8 +105,9 @@ static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_erro
     b->high_quartile = seconds[b->steps - 1 - b->steps / 4];
     if (r->device->info.type == MCL_DEVICE_NATIVE) return MCL_OK;
     b->ahead = mcl__steps_ahead(b->median);
-    b->host_launch = mcl__median(host, b->steps) / b->launches;
-    return b->ahead > 1 ? measure_ahead(r, b, error) : MCL_OK;
+    if (b->ahead > 1) return measure_ahead(r, b, error);
+    set_host(b, host, b->steps);
+    return MCL_OK;
 }
 
 static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)

@@ -29,7 +29,9 @@ typedef struct mcl__bench {
     double median, least, most, low_quartile, high_quartile; /* seconds a step, waited for */
     double first_step;                    /* seconds from opening the device to the end of the first step */
     uint64_t programs_built, programs_loaded;
-    double launches, host_launch;         /* launches a step; processor seconds of the host each, 0 where the host computes */
+    double launches;                      /* a step */
+    double host_launch, host_launch_mean; /* processor seconds of the host for a launch, in the median step and in the mean of
+                                           * all; 0 where the host computes */
     int ahead;                            /* steps enqueued before a wait, in training and where host_launch was measured */
     double flops, bytes;                  /* of a step */
     mcl__plan_statistics plan;

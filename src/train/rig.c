@@ -101,12 +101,13 @@ static double thread_seconds(void)
 
 mcl_status mcl__rig_steps(mcl__rig *r, int count, double *host, double *seconds)
 {
-    double start = mcl__seconds(), used = thread_seconds();
+    double start = mcl__seconds();
     for (int i = 0; i < count; i++) {
+        double used = thread_seconds();
         MCL_TRY(mcl__rig_write_step(r));
         for (int s = MCL__LOAD; s < MCL__SEGMENTS; s++) MCL_TRY(mcl__plan_run(r->train.plan, (mcl__segment)s));
+        host[i] = thread_seconds() - used;
     }
-    *host = thread_seconds() - used;
     MCL_TRY(mcl_device_finish(r->device));
     *seconds = mcl__seconds() - start;
     return MCL_OK;

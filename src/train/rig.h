@@ -22,6 +22,7 @@ void mcl__rig_destroy(mcl__rig *rig);
 
 /* Writes the step block of the next step. */
 mcl_status mcl__rig_write_step(mcl__rig *rig);
-/* Enqueues steps one after another, then waits; *host gets the processor time that enqueuing took, of this thread. */
+/* Enqueues steps one after another, then waits; host[count] gets the processor time of this thread that each took to enqueue,
+ * *seconds the time until all were done. */
 mcl_status mcl__rig_steps(mcl__rig *rig, int count, double *host, double *seconds);
 #endif
