@@ -87,14 +87,14 @@ static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
 
 static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_error *error)
 {
-    static double seconds[MOST_STEPS], host[MOST_STEPS];
-    double begun = 0, ignored;
+    static double seconds[MOST_STEPS];
+    double begun = 0, host, ignored;
     for (int i = 0; i < WARM_STEPS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &ignored, &ignored), error);
     uint64_t launches = r->device->counters.launches;
     begun = mcl__seconds();
     for (int n = 0; n < MOST_STEPS; n++) {
         if (wanted ? n == wanted : n >= LEAST_STEPS && mcl__seconds() - begun > enough_seconds) break;
-        MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &host[n], &seconds[n]), error);
+        MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &host, &seconds[n]), error);
         b->steps = n + 1;
     }
     b->launches = (double)(r->device->counters.launches - launches) / b->steps;
@@ -105,9 +105,7 @@ static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_erro
     b->high_quartile = seconds[b->steps - 1 - b->steps / 4];
     if (r->device->info.type == MCL_DEVICE_NATIVE) return MCL_OK;
     b->ahead = mcl__steps_ahead(b->median);
-    if (b->ahead > 1) return measure_ahead(r, b, error);
-    set_host(b, host, b->steps);
-    return MCL_OK;
+    return measure_ahead(r, b, error);
 }
 
 static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
