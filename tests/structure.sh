@@ -35,8 +35,9 @@ while read -r line; do fail "$line: the library does not print, exit or abort"; 
   grep -rnE '\b(printf|puts|perror|exit|abort)\(' src --include='*.c' | grep -v -e '^src/cli/' -e 'snprintf' -e 'vsnprintf')
 
 while read -r line; do fail "$line: more than 132 columns"; done < <( # but for Markdown's tables
-  find src kernels include samples tests -path samples/data -prune -o \( -name '*.[ch]' -o -name '*.cl' -o -name '*.def' -o \
-    -name '*.sh' -o -name '*.py' -o -name '*.cmake' -o -name CMakeLists.txt -o -name '*.md' \) -print0 |
+  find src kernels include samples tests tuning README.md CMakeLists.txt -path samples/data -prune -o \
+    \( -name '*.[ch]' -o -name '*.cl' -o -name '*.def' -o -name '*.sh' -o -name '*.py' -o \
+       -name '*.cmake' -o -name CMakeLists.txt -o -name '*.md' \) -print0 |
     xargs -0 awk 'length > 132 && !/^\|/ {print FILENAME ":" FNR}')
 
 for name in $(sed -nE 's/^MCL_OP\(([a-z0-9_]+)\).*/\1/p' src/ops/ops.def); do
