@@ -32,7 +32,7 @@ typedef struct mcl_weight_args {
     int chunk, row_blocks, column_blocks;
 } mcl_weight_args;
 
-/* A 3x3 convolution of stride 1 in tiles of the target, or its data gradient (transposed: the weights are rotated by half a
+/* A 3x3 or 5x5 convolution of stride 1 in tiles of the target, or its data gradient (transposed: the weights are rotated by half a
  * turn, their channels exchanged). Tap (r, s) of target pixel (h, v) is source pixel (h + base_h + r, v + base_w + s). */
 typedef struct mcl_winograd_args {
     int N, SH, SW, C; /* source */

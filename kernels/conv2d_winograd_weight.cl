@@ -1,4 +1,4 @@
-/* Weight gradient of 3x3 convolutions of stride 1 by Winograd's minimal filtering (winograd.h), groups = 1: the transpose of
+/* Weight gradient of 3x3 and 5x5 convolutions of stride 1 by Winograd's minimal filtering (winograd.h), groups = 1: the transpose of
  * the convolution's own formula in its weights. Made for CPUs, as conv2d_winograd.cl is.
  *                     columns: K                       global id 0: `span` groups of tiles, id 1: block of rows and columns
  *          block 0 | block 1 | ...                     for each group of tiles:
@@ -109,26 +109,26 @@ void winograd_products(__local const float *restrict u, __local const float *res
             }
 }
 
-/* The 9 taps of row c, channels k ..., from M. */
+/* The taps of row c, channels k ..., from M. */
 void winograd_store_weights(__local const float *restrict m, __global float *restrict dw, mcl_winograd_args a)
 {
-    VECTOR half_way[3][SIDE];
+    VECTOR half_way[TAPS][SIDE];
     const int pitch = a.rows * a.columns;
 #pragma unroll 1
     for (int s = 0; s < SIDE; s++) {
-        VECTOR point[SIDE], out[3];
+        VECTOR point[SIDE], out[TAPS];
 #pragma unroll
         for (int r = 0; r < SIDE; r++) point[r] = LOCAL_AT_CONST(m + (r * SIDE + s) * pitch, 0);
         winograd_weight_gradient(point, out);
 #pragma unroll
-        for (int r = 0; r < 3; r++) half_way[r][s] = out[r];
+        for (int r = 0; r < TAPS; r++) half_way[r][s] = out[r];
     }
 #pragma unroll 1
-    for (int r = 0; r < 3; r++) {
-        VECTOR out[3];
+    for (int r = 0; r < TAPS; r++) {
+        VECTOR out[TAPS];
         winograd_weight_gradient(half_way[r], out);
 #pragma unroll
-        for (int s = 0; s < 3; s++) GLOBAL_AT(dw + (r * 3 + s) * a.C * a.K, 0) = out[s];
+        for (int s = 0; s < TAPS; s++) GLOBAL_AT(dw + (r * TAPS + s) * a.C * a.K, 0) = out[s];
     }
 }
 
@@ -157,7 +157,7 @@ __kernel void conv2d_winograd_weight(__global const float *restrict x, __global 
                           upcoming_tiles(x, first + a.group, rows == a.C ? count : 0, a.SH, a.SW * a.C, steps, a),
                           upcoming_tiles(dy, first + a.group, columns == a.K ? count : 0, a.TH, a.TW * a.K, steps, a), a);
     }
-    dw += (part * 9 * a.C + c0) * a.K + k0;
+    dw += (part * TAPS * TAPS * a.C + c0) * a.K + k0;
     for (int c = 0; c < rows; c++)
         for (int k = 0; k < columns; k += VW) {
             const int from = min(k, columns - VW);

@@ -1,7 +1,8 @@
-/* The transforms of Winograd's minimal filtering, F(TILE x TILE, 3 x 3), along one axis (Lavin and Gray 2015,
+/* The transforms of Winograd's minimal filtering, F(TILE x TILE, TAPS x TAPS), along one axis (Lavin and Gray 2015,
  * arXiv:1509.09308); both axes one after the other make a two-dimensional transform.
- *   y = A^T [ (G g G^T) . (B^T d B) ] A         d: SIDE x SIDE source pixels, g: 3 x 3 weights, y: TILE x TILE results
+ *   y = A^T [ (G g G^T) . (B^T d B) ] A         d: SIDE x SIDE source pixels, g: TAPS x TAPS weights, y: TILE x TILE results
  *   dg = G^T [ (A dy A^T) . (B^T d B) ] G       the gradient in g
+ * F(4, 3) and F(2, 5) multiply polynomials at the same points, 0, 1, -1, 2, -2 and infinity, so that B is the same.
  * The oracle has the matrices themselves (src/ops/oracle/winograd.c). */
 #ifndef MCL_WINOGRAD_H
 #define MCL_WINOGRAD_H
@@ -10,10 +11,13 @@
 #ifndef TILE
 #define TILE 4 /* 4 or 2 */
 #endif
-#define SIDE (TILE + 2)
+#ifndef TAPS
+#define TAPS 3 /* or 5, where TILE is 2 */
+#endif
+#define SIDE (TILE + TAPS - 1)
 #define POINTS (SIDE * SIDE)
 
-#if TILE == 4
+#if SIDE == 6
 
 /* B^T d */
 void winograd_source(const VECTOR d[SIDE], VECTOR out[SIDE])
@@ -27,6 +31,8 @@ void winograd_source(const VECTOR d[SIDE], VECTOR out[SIDE])
     out[4] = fma(-2.0f, far, near);
     out[5] = fma(4.0f, d[1], fma(-5.0f, d[3], d[5]));
 }
+
+#if TAPS == 3
 
 /* G g */
 void winograd_weight(const VECTOR g[3], VECTOR out[SIDE])
@@ -71,6 +77,52 @@ void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[3])
     out[2] = fma(1.0f / 6, sum2 - sum1, m[5]);
 }
 
+#else
+
+/* G g */
+void winograd_weight(const VECTOR g[5], VECTOR out[SIDE])
+{
+    const VECTOR even1 = g[0] + g[2] + g[4], odd1 = g[1] + g[3];
+    const VECTOR even2 = fma(16.0f, g[4], fma(4.0f, g[2], g[0])), odd2 = fma(8.0f, g[3], 2.0f * g[1]);
+    out[0] = 0.25f * g[0];
+    out[1] = (even1 + odd1) * (-1.0f / 6);
+    out[2] = (even1 - odd1) * (-1.0f / 6);
+    out[3] = (even2 + odd2) * (1.0f / 24);
+    out[4] = (even2 - odd2) * (1.0f / 24);
+    out[5] = g[4];
+}
+
+/* A^T m */
+void winograd_target(const VECTOR m[SIDE], VECTOR out[TILE])
+{
+    out[0] = m[0] + (m[1] + m[2]) + (m[3] + m[4]);
+    out[1] = fma(2.0f, m[3] - m[4], m[1] - m[2]) + m[5];
+}
+
+/* A dy */
+void winograd_gradient(const VECTOR d[TILE], VECTOR out[SIDE])
+{
+    out[0] = d[0];
+    out[1] = d[0] + d[1];
+    out[2] = d[0] - d[1];
+    out[3] = fma(2.0f, d[1], d[0]);
+    out[4] = fma(-2.0f, d[1], d[0]);
+    out[5] = d[1];
+}
+
+/* G^T m */
+void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[5])
+{
+    const VECTOR sum1 = m[1] + m[2], sum2 = m[3] + m[4];
+    const VECTOR near = (m[2] - m[1]) * (1.0f / 6), difference2 = m[3] - m[4];
+    out[0] = fma(1.0f / 24, sum2, fma(-1.0f / 6, sum1, 0.25f * m[0]));
+    out[1] = fma(1.0f / 12, difference2, near);
+    out[2] = (sum2 - sum1) * (1.0f / 6);
+    out[3] = fma(1.0f / 3, difference2, near);
+    out[4] = fma(2.0f / 3, sum2, fma(-1.0f / 6, sum1, m[5]));
+}
+
+#endif
 #else
 
 /* B^T d */

@@ -1,6 +1,6 @@
-/* Lowers 3x3 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl and conv2d_winograd_weight.cl, which explain
- * the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how many
- * cores there are. */
+/* Lowers 3x3 and 5x5 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl and conv2d_winograd_weight.cl, which
+ * explain the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how
+ * many cores there are. */
 #include "conv2d_tile.h"
 #include "base/divide.h"
 #include "ops/conv2d.h"
@@ -16,26 +16,27 @@ enum {
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
 
-/* TILE, vectors of a register tile, most channels of the source and of the target in a block. */
-typedef struct shape { int tile, NV, depth, columns; } shape;
+/* TILE and TAPS, vectors of a register tile, most channels of the source and of the target in a block. */
+typedef struct shape { int tile, taps, NV, depth, columns; } shape;
 
 /* Values of a transformed tile. */
-static int points_of(int tile)
+static int points_of(int tile, int taps)
 {
-    return (tile + 2) * (tile + 2);
+    return (tile + taps - 1) * (tile + taps - 1);
 }
 
 /* Of a block, in which a tile of the source has `depth` floats for each point: MOST_DEPTH in memory, fewer in a cache. */
 static uint64_t scratch_bytes(const shape *s, int depth, int group)
 {
-    return (uint64_t)points_of(s->tile) * (uint64_t)(s->depth * s->columns + VW + group * (depth + s->columns)) * sizeof(float);
+    return (uint64_t)points_of(s->tile, s->taps) * (uint64_t)(s->depth * s->columns + VW + group * (depth + s->columns)) *
+           sizeof(float);
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
  * transformed weights; else fewer channels, and more tiles for each time that the weights are transformed. */
-static shape choose_shape(int tile, int C, int K)
+static shape choose_shape(int tile, int taps, int C, int K)
 {
-    shape s = {.tile = tile, .NV = K < 2 * VW ? 1 : 2};
+    shape s = {.tile = tile, .taps = taps, .NV = K < 2 * VW ? 1 : 2};
     s.depth = C <= VW ? VW : C > 2 * VW && C <= MOST_DEPTH ? MOST_DEPTH : 2 * VW;
     s.columns = mcl__round_up(mcl__ceil_div(K, mcl__ceil_div(K, COLUMNS)), s.NV * VW);
     return s;
@@ -55,21 +56,21 @@ static int tile_of(const mcl__lowering *lowering)
     return mcl__lowering_parameters(lowering)->value[0];
 }
 
-static mcl__algorithm algorithm_of(int tile)
+static mcl__algorithm algorithm_of(int tile, int taps)
 {
-    return tile == 4 ? MCL__WINOGRAD4 : MCL__WINOGRAD2;
+    return tile == 4 ? MCL__WINOGRAD_4_3 : taps == 3 ? MCL__WINOGRAD_2_3 : MCL__WINOGRAD_2_5;
 }
 
 /* Emits args' sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
-static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_winograd_args *args)
+static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int taps, mcl_winograd_args *args)
 {
-    shape s = choose_shape(tile_of(lowering), args->C, args->K);
+    shape s = choose_shape(tile_of(lowering), taps, args->C, args->K);
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
     args->tiles_h = mcl__ceil_div(args->TH, s.tile), args->tiles_w = mcl__ceil_div(args->TW, s.tile);
     args->depth_blocks = mcl__ceil_div(args->C, s.depth), args->column_blocks = mcl__ceil_div(args->K, COLUMNS);
     args->columns = s.columns, args->depth = s.depth;
     args->in_place = args->depth_blocks == 1 && s.columns <= s.NV * VW && s.columns <= s.depth;
-    args->sum_tile = points_of(s.tile) * (args->in_place ? MOST_DEPTH : s.columns);
+    args->sum_tile = points_of(s.tile, taps) * (args->in_place ? MOST_DEPTH : s.columns);
     args->sum_point = args->in_place ? s.depth : s.columns;
     int tiles = args->N * args->tiles_h * args->tiles_w;
     bool weights_stay = args->depth_blocks == 1;
@@ -79,10 +80,9 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, mcl_
 
     char prelude[MCL__PRELUDE_BYTES];
     size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
-    mcl__lower_algorithm(lowering, algorithm_of(s.tile));
-    mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd",
-                      mcl__problem_prelude(problem, taken, prelude), "-DTILE=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d",
-                      s.tile, s.NV, P, MOST_DEPTH);
+    mcl__lower_algorithm(lowering, algorithm_of(s.tile, taps));
+    mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd", mcl__problem_prelude(problem, taken, prelude),
+                      "-DTILE=%d -DTAPS=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d", s.tile, taps, s.NV, P, MOST_DEPTH);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -107,7 +107,7 @@ static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, cons
         .base_h = -a->pad_h,
         .base_w = -a->pad_w,
     };
-    lower_sum(lowering, problem, &args);
+    lower_sum(lowering, problem, a->KH, &args);
 }
 
 static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
@@ -120,11 +120,11 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
         .TH = a->H,
         .TW = a->W,
         .K = a->C,
-        .base_h = a->pad_h - 2,
-        .base_w = a->pad_w - 2,
+        .base_h = a->pad_h - (a->KH - 1),
+        .base_w = a->pad_w - (a->KW - 1),
         .transposed = 1,
     };
-    lower_sum(lowering, problem, &args);
+    lower_sum(lowering, problem, a->KH, &args);
 }
 
 /* --- weight gradient */
@@ -135,10 +135,10 @@ enum {
     LEAST_GROUPS = 2 /* of an item: each makes a copy of its part of the result */
 };
 
-static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int tile)
+static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int points)
 {
     int floats = a->rows * a->columns + a->group * (a->rows + a->columns) + 2 * VW;
-    return (uint64_t)points_of(tile) * (uint64_t)floats * sizeof(float);
+    return (uint64_t)points * (uint64_t)floats * sizeof(float);
 }
 
 static int weight_vectors(int K)
@@ -154,11 +154,11 @@ static int weight_rows(int K)
 
 /* Equal groups of tiles, as large as `local` allows, in parts; they are as many as keep threads busy where blocks of channels
  * do not. */
-static void choose_parts(mcl_winograd_args *args, int tile, uint64_t local)
+static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
 {
     int tiles = args->N * args->tiles_h * args->tiles_w;
     args->group = GROUP;
-    while (args->group > LEAST_GROUP && weight_scratch_bytes(args, tile) > local) args->group /= 2;
+    while (args->group > LEAST_GROUP && weight_scratch_bytes(args, points) > local) args->group /= 2;
     args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
     int groups = mcl__ceil_div(tiles, args->group), parts = ITEMS / (args->depth_blocks * args->column_blocks);
     if (parts > groups / LEAST_GROUPS) parts = groups / LEAST_GROUPS;
@@ -184,7 +184,7 @@ static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_
     };
     args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), weight_rows(a->K));
     args.columns = mcl__round_up(mcl__ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
-    choose_parts(&args, tile, local);
+    choose_parts(&args, points_of(tile, a->KH), local);
     return args;
 }
 
@@ -198,15 +198,14 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     char prelude[MCL__PRELUDE_BYTES];
     if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
     size_t global[] = {(size_t)parts, (size_t)args.depth_blocks * (size_t)args.column_blocks}, local[] = {1, 1};
-    mcl__lower_algorithm(lowering, algorithm_of(tile));
-    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight",
-                      mcl__problem_prelude(problem, 0, prelude), "-DTILE=%d -DNV=%d -DP=%d",
-                      tile, weight_vectors(a->K), weight_rows(a->K));
+    mcl__lower_algorithm(lowering, algorithm_of(tile, a->KH));
+    mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", mcl__problem_prelude(problem, 0, prelude),
+                      "-DTILE=%d -DTAPS=%d -DNV=%d -DP=%d", tile, a->KH, weight_vectors(a->K), weight_rows(a->K));
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__prologue_bind(lowering, problem);
-    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, tile));
+    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, points_of(tile, a->KH)));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 2, global, local);
     if (parts > 1) mcl__conv2d_reduce(lowering, target, elements, parts);
@@ -223,10 +222,10 @@ static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, uint64_t l
 {
     if (op == MCL__OP_conv2d_bwd_weight) {
         mcl_winograd_args args = weight_args(a, tile, local);
-        return weight_scratch_bytes(&args, tile) <= local;
+        return weight_scratch_bytes(&args, points_of(tile, a->KH)) <= local;
     }
     bool backward = op == MCL__OP_conv2d_bwd_data;
-    shape s = choose_shape(tile, backward ? a->K : a->C, backward ? a->C : a->K);
+    shape s = choose_shape(tile, a->KH, backward ? a->K : a->C, backward ? a->C : a->K);
     return scratch_bytes(&s, MOST_DEPTH, P) <= local;
 }
 
@@ -235,12 +234,13 @@ int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capa
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     if (!mcl__takes_long_kernels(capabilities)) return 0;
-    if (a.KH != 3 || a.KW != 3 || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1) return 0;
+    if ((a.KH != 3 && a.KH != 5) || a.KW != a.KH || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1)
+        return 0;
     if (a.groups != 1 || a.C < VW || a.K < VW) return 0;
     mcl__shape tiled = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
-    bool small_first = tiles_of(tiled, 2) * points_of(2) < tiles_of(tiled, 4) * points_of(4);
-    int order[] = {small_first ? 2 : 4, small_first ? 4 : 2}, count = 0;
-    for (int i = 0; i < 2; i++) {
+    bool small_first = tiles_of(tiled, 2) * points_of(2, 3) < tiles_of(tiled, 4) * points_of(4, 3);
+    int order[] = {small_first || a.KH == 5 ? 2 : 4, small_first ? 4 : 2}, sizes = a.KH == 5 ? 1 : 2, count = 0;
+    for (int i = 0; i < sizes; i++) {
         int64_t tiles = tiles_of(tiled, order[i]);
         if (tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, order[i], capabilities->local_memory))
             list[count++].value[0] = order[i];

@@ -6,48 +6,66 @@
 #include "ops/oracle/family.h"
 #include <stdlib.h>
 
-enum { MOST = 6 }; /* points along an axis */
+enum { MOST = 6, MOST_TILE = 4, MOST_TAPS = 5 }; /* points, results and weights along an axis */
 
 /* A: points x results, G: points x weights, B: points x source (the transpose of B in the literature). The roundings of
  * one axis: B^T d, G g, A^T m, and for the weight gradient A dy and G^T m. Constants that are no f32, such as 1/6, count
  * as one. */
 typedef struct scheme {
-    int tile, side;
-    double A[MOST][4], G[MOST][3], B[MOST][MOST];
+    int tile, taps, side;
+    double A[MOST][MOST_TILE], G[MOST][MOST_TAPS];
+    const double (*B)[MOST];
     int source, weight, target, gradient, weight_gradient;
 } scheme;
 
+static const double source6[MOST][MOST] = {{4, 0, -5, 0, 1, 0},  {0, -4, -4, 1, 1, 0}, {0, 4, -4, -1, 1, 0},
+                                           {0, -2, -1, 2, 1, 0}, {0, 2, -1, -2, 1, 0}, {0, 4, 0, -5, 0, 1}};
+static const double source4[MOST][MOST] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}};
+
 static const scheme schemes[] = {
-    [MCL__WINOGRAD4] = {.tile = 4,
-                        .side = 6,
-                        .A = {{1, 0, 0, 0}, {1, 1, 1, 1}, {1, -1, 1, -1}, {1, 2, 4, 8}, {1, -2, 4, -8}, {0, 0, 0, 1}},
-                        .G = {{1. / 4, 0, 0},
-                              {-1. / 6, -1. / 6, -1. / 6},
-                              {-1. / 6, 1. / 6, -1. / 6},
-                              {1. / 24, 1. / 12, 1. / 6},
-                              {1. / 24, -1. / 12, 1. / 6},
-                              {0, 0, 1}},
-                        .B = {{4, 0, -5, 0, 1, 0},
-                              {0, -4, -4, 1, 1, 0},
-                              {0, 4, -4, -1, 1, 0},
-                              {0, -2, -1, 2, 1, 0},
-                              {0, 2, -1, -2, 1, 0},
-                              {0, 4, 0, -5, 0, 1}},
-                        .source = 2,
-                        .weight = 4,
-                        .target = 3,
-                        .gradient = 2,
-                        .weight_gradient = 4},
-    [MCL__WINOGRAD2] = {.tile = 2,
-                        .side = 4,
-                        .A = {{1, 0}, {1, 1}, {1, -1}, {0, -1}},
-                        .G = {{1, 0, 0}, {1. / 2, 1. / 2, 1. / 2}, {1. / 2, -1. / 2, 1. / 2}, {0, 0, 1}},
-                        .B = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, 1, 0, -1}},
-                        .source = 1,
-                        .weight = 2,
-                        .target = 2,
-                        .gradient = 1,
-                        .weight_gradient = 2},
+    [MCL__WINOGRAD_4_3] = {.tile = 4,
+                           .taps = 3,
+                           .side = 6,
+                           .A = {{1, 0, 0, 0}, {1, 1, 1, 1}, {1, -1, 1, -1}, {1, 2, 4, 8}, {1, -2, 4, -8}, {0, 0, 0, 1}},
+                           .G = {{1. / 4, 0, 0},
+                                 {-1. / 6, -1. / 6, -1. / 6},
+                                 {-1. / 6, 1. / 6, -1. / 6},
+                                 {1. / 24, 1. / 12, 1. / 6},
+                                 {1. / 24, -1. / 12, 1. / 6},
+                                 {0, 0, 1}},
+                           .B = source6,
+                           .source = 2,
+                           .weight = 4,
+                           .target = 3,
+                           .gradient = 2,
+                           .weight_gradient = 4},
+    [MCL__WINOGRAD_2_5] = {.tile = 2,
+                           .taps = 5,
+                           .side = 6,
+                           .A = {{1, 0}, {1, 1}, {1, -1}, {1, 2}, {1, -2}, {0, 1}},
+                           .G = {{1. / 4},
+                                 {-1. / 6, -1. / 6, -1. / 6, -1. / 6, -1. / 6},
+                                 {-1. / 6, 1. / 6, -1. / 6, 1. / 6, -1. / 6},
+                                 {1. / 24, 1. / 12, 1. / 6, 1. / 3, 2. / 3},
+                                 {1. / 24, -1. / 12, 1. / 6, -1. / 3, 2. / 3},
+                                 {0, 0, 0, 0, 1}},
+                           .B = source6,
+                           .source = 2,
+                           .weight = 5,
+                           .target = 3,
+                           .gradient = 1,
+                           .weight_gradient = 4},
+    [MCL__WINOGRAD_2_3] = {.tile = 2,
+                           .taps = 3,
+                           .side = 4,
+                           .A = {{1, 0}, {1, 1}, {1, -1}, {0, -1}},
+                           .G = {{1, 0, 0}, {1. / 2, 1. / 2, 1. / 2}, {1. / 2, -1. / 2, 1. / 2}, {0, 0, 1}},
+                           .B = source4,
+                           .source = 1,
+                           .weight = 2,
+                           .target = 2,
+                           .gradient = 1,
+                           .weight_gradient = 2},
 };
 
 /* out (rows x rows, packed) = |left| m |left|^T for m (inner x inner), left being the first `inner` columns of a matrix with
@@ -116,12 +134,13 @@ static void transform_weights(const mcl__oracle *oracle, const scheme *s, const 
     for (int column = 0; column < w->columns; column++)
         for (int c = 0; c < w->channels; c++) {
             double g[MOST][MOST];
-            for (int a = 0; a < 3; a++)
-                for (int b = 0; b < 3; b++) {
-                    mcl__position at = {{backward ? 2 - a : a, backward ? 2 - b : b, backward ? column : c, backward ? c : column}};
+            for (int a = 0; a < s->taps; a++)
+                for (int b = 0; b < s->taps; b++) {
+                    mcl__position at = {{backward ? s->taps - 1 - a : a, backward ? s->taps - 1 - b : b, backward ? column : c,
+                                         backward ? c : column}};
                     g[a][b] = fabs(mcl__oracle_in(oracle, 1, mcl__oracle_index(p->in[1], at)));
                 }
-            transform(&s->G[0][0], 3, s->side, 3, g, w->factor + ((int64_t)column * w->channels + c) * w->points);
+            transform(&s->G[0][0], MOST_TAPS, s->side, s->taps, g, w->factor + ((int64_t)column * w->channels + c) * w->points);
         }
 }
 
@@ -133,7 +152,7 @@ static void transform_gradient(const mcl__oracle *oracle, const scheme *s, const
         for (int k = 0; k < w->columns; k++) {
             double g[MOST][MOST], exact[MOST][MOST];
             read_tile(oracle, 1, n, row, column, k, s->tile, g, exact);
-            transform(&s->A[0][0], 4, s->side, s->tile, g, w->factor + ((int64_t)tile * w->columns + k) * w->points);
+            transform(&s->A[0][0], MOST_TILE, s->side, s->tile, g, w->factor + ((int64_t)tile * w->columns + k) * w->points);
         }
     }
 }
@@ -161,10 +180,12 @@ mcl__winograd *mcl__winograd_prepare(const mcl__oracle *oracle)
         mcl__winograd_free(w);
         return NULL;
     }
-    int sign = p->op == MCL__OP_conv2d_bwd_data ? 1 : -1, border = sign > 0 ? 2 : 0;
+    int sign = p->op == MCL__OP_conv2d_bwd_data ? 1 : -1, border = sign > 0 ? s->taps - 1 : 0;
     transform_source(oracle, s, w, sign * p->attrs.conv.pad_h - border, sign * p->attrs.conv.pad_w - border);
-    if (weight) transform_gradient(oracle, s, w);
-    else transform_weights(oracle, s, w);
+    if (weight)
+        transform_gradient(oracle, s, w);
+    else
+        transform_weights(oracle, s, w);
     return w;
 }
 
@@ -218,9 +239,9 @@ mcl__approx mcl__winograd_sum(const mcl__oracle *oracle, int64_t index, double v
     int64_t tile = (y.d[0] * w->tiles_h + y.d[1] / s->tile) * w->tiles_w + y.d[2] / s->tile;
     int64_t source = tile * w->channels * w->points;
     run factor = {w->factor + y.d[3] * w->channels * w->points, 1};
-    double magnitude = sum_of(s, &s->A[0][0], 4, (run){w->source + source, 1}, factor, w->channels, i, j);
-    double carried = w->errors ? sum_of(s, &s->A[0][0], 4, (run){w->errors + source, 1}, factor, w->channels, i, j) : 0;
-    double lost = column_sum(&s->A[0][0], 4, s->side, s->tile - 1);
+    double magnitude = sum_of(s, &s->A[0][0], MOST_TILE, (run){w->source + source, 1}, factor, w->channels, i, j);
+    double carried = w->errors ? sum_of(s, &s->A[0][0], MOST_TILE, (run){w->errors + source, 1}, factor, w->channels, i, j) : 0;
+    double lost = column_sum(&s->A[0][0], MOST_TILE, s->side, s->tile - 1);
     return bounded(value, magnitude, carried, w->channels, 2 * (s->source + s->weight + s->target), lost);
 }
 
@@ -231,9 +252,11 @@ mcl__approx mcl__winograd_weight_sum(const mcl__oracle *oracle, int64_t index, d
     mcl__position at = mcl__oracle_position(oracle->problem.out[0], index); /* r, s, c, k */
     int64_t source = at.d[2] * w->points;
     run factor = {w->factor + at.d[3] * w->points, w->columns};
-    double magnitude = sum_of(s, &s->G[0][0], 3, (run){w->source + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]);
+    double magnitude =
+        sum_of(s, &s->G[0][0], MOST_TAPS, (run){w->source + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]);
     double carried =
-        w->errors ? sum_of(s, &s->G[0][0], 3, (run){w->errors + source, w->channels}, factor, w->tiles, at.d[0], at.d[1]) : 0;
-    double lost = column_sum(&s->G[0][0], 3, s->side, 2);
+        w->errors ? sum_of(s, &s->G[0][0], MOST_TAPS, (run){w->errors + source, w->channels}, factor, w->tiles, at.d[0], at.d[1])
+                  : 0;
+    double lost = column_sum(&s->G[0][0], MOST_TAPS, s->side, s->taps - 1);
     return bounded(value, magnitude, carried, w->tiles, 2 * (s->source + s->gradient + s->weight_gradient), lost);
 }
