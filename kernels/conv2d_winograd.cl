@@ -1,5 +1,5 @@
-/* Forward convolution and data gradient of 3x3 and 5x5 kernels of stride 1 by Winograd's minimal filtering (winograd.h), groups = 1.
- * Made for CPUs: a work-group is one work-item, whose stages hand over through local memory that stays in a core's cache.
+/* Forward convolution and data gradient of 3x3 and 5x5 kernels of stride 1 by Winograd's minimal filtering (winograd.h), of one
+ * group. Made for CPUs: a work-group is one work-item, whose stages hand over through local memory that stays in a core's cache.
  *                        columns: channels of the target
  *                 block 0 | block 1 | ...                     global id 0: `span` groups of tiles, id 1: block of columns
  *   group of   +----------+                                    for each block of the source's channels:
@@ -10,8 +10,9 @@
  * Where a block's columns are one register tile and no more than its only block of channels, M takes the place of V. While it
  * multiplies, an item that has all channels asks memory for the pixels that it transforms next and for those that it writes.
  * A product in the POINTS transformed values of a tile takes the place of TAPS^2 TILE^2 products: 4 times fewer for 3x3 in tiles
- * of 4x4, 2.8 times for 5x5 in tiles of 2x2. For each of its tiles, an item transforms `depth` channels to use them in `columns` channels. Tiles of V stand as
- * far apart as those of MOST_DEPTH channels, so that one program with constant distances serves all depths.
+ * of 4x4, 2.8 times for 5x5 in tiles of 2x2. For each of its tiles, an item transforms `depth` channels to use them in `columns`
+ * channels. Tiles of V stand as far apart as those of MOST_DEPTH channels, so that one program with constant distances serves all
+ * depths.
  * Blocks are equal within one channel; a vector that would pass the end of a block is moved back to end with it, and
  * does some channels twice. So C >= VW and K >= VW, and no block is smaller: a.depth is VW, where C is, or at least 2 VW. */
 #include "args.h"

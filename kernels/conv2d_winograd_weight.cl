@@ -1,5 +1,5 @@
-/* Weight gradient of 3x3 and 5x5 convolutions of stride 1 by Winograd's minimal filtering (winograd.h), groups = 1: the transpose of
- * the convolution's own formula in its weights. Made for CPUs, as conv2d_winograd.cl is.
+/* Weight gradient of 3x3 and 5x5 convolutions of stride 1 by Winograd's minimal filtering (winograd.h), of one group: the
+ * transpose of the convolution's own formula in its weights. Made for CPUs, as conv2d_winograd.cl is.
  *                     columns: K                       global id 0: `span` groups of tiles, id 1: block of rows and columns
  *          block 0 | block 1 | ...                     for each group of tiles:
  *   rows: +--------+                                      V = B^T x B      [POINTS][tile][rows]

@@ -51,16 +51,24 @@ void mcl__choice_text(const char *variant, const mcl__parameters *parameters, ch
     if (count > 0) put(&out, ")");
 }
 
+/* Adds what the variant offers behind `used` choices; returns how many there are then. */
+static int add_choices(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                       char list[MCL__MOST_CHOICES][MCL__CHOICE], int used)
+{
+    mcl__parameters parameters[MCL__MOST_CANDIDATES] = {0};
+    int count = variant->candidates ? variant->candidates(problem, capabilities, parameters) : 0;
+    for (int i = 0; i < (count ? count : 1) && used < MCL__MOST_CHOICES; i++)
+        mcl__choice_text(variant->name, count ? &parameters[i] : NULL, list[used++]);
+    return used;
+}
+
 int mcl__choices(const mcl__problem *problem, const mcl__capabilities *capabilities, char list[MCL__MOST_CHOICES][MCL__CHOICE])
 {
-    int used = 0;
-    for (const mcl__variant *v = mcl__op_get(problem->op)->variants; v && v->name; v++) {
-        mcl__parameters parameters[MCL__MOST_CANDIDATES] = {0};
-        if (v->applicable && !v->applicable(problem, capabilities)) continue;
-        int count = v->candidates ? v->candidates(problem, capabilities, parameters) : 0;
-        for (int i = 0; i < (count ? count : 1) && used < MCL__MOST_CHOICES; i++)
-            mcl__choice_text(v->name, count ? &parameters[i] : NULL, list[used++]);
-    }
+    const mcl__variant *usual = mcl__lower_variant(problem, capabilities, NULL);
+    int used = usual ? add_choices(usual, problem, capabilities, list, 0) : 0;
+    for (const mcl__variant *v = mcl__op_get(problem->op)->variants; v && v->name; v++)
+        if (v != usual && (!v->applicable || v->applicable(problem, capabilities)))
+            used = add_choices(v, problem, capabilities, list, used);
     return used;
 }
 

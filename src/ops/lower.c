@@ -207,12 +207,12 @@ static bool named(const mcl__variant *variant, const char *force)
     return strncmp(force, variant->name, length) == 0 && strchr(":(", force[length]);
 }
 
-static const mcl__variant *choose(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
+const mcl__variant *mcl__lower_variant(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
 {
     const mcl__variant *variants = mcl__op_get(problem->op)->variants;
-    for (const mcl__variant *v = variants; force && v->name; v++)
+    for (const mcl__variant *v = variants; force && v && v->name; v++)
         if (named(v, force) && applies(v, problem, capabilities)) return v;
-    for (const mcl__variant *v = variants; v->name; v++)
+    for (const mcl__variant *v = variants; v && v->name; v++)
         if (applies(v, problem, capabilities) && !(v->yields && v->yields(problem, capabilities))) return v;
     return NULL;
 }
@@ -242,7 +242,7 @@ static mcl__parameters choose_parameters(const mcl__lowering *lowering, const mc
 void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out)
 {
     mcl__lowering whole = *lowering;
-    const mcl__variant *variant = choose(part, lowering->capabilities, lowering->force);
+    const mcl__variant *variant = mcl__lower_variant(part, lowering->capabilities, lowering->force);
     assert(variant && part->prologue.count == 0 && !mcl__epilogue_has_stats(&part->epilogue));
     for (int i = 0; i < part->inputs; i++) lowering->in[i] = resolve(&whole, in[i]);
     for (int i = 0; i < part->outputs; i++) lowering->result[i] = resolve(&whole, out[i]);
@@ -315,7 +315,7 @@ const mcl__parameters *mcl__lowering_parameters(const mcl__lowering *lowering)
 
 bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
 {
-    const mcl__variant *variant = choose(problem, capabilities, force);
+    const mcl__variant *variant = mcl__lower_variant(problem, capabilities, force);
     return variant && variant->takes_prologue && variant->takes_prologue(problem, capabilities);
 }
 
@@ -338,7 +338,7 @@ mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capa
 {
     *out = (mcl__lowered){0};
     if (!mcl__op_get(problem->op)->variants) return MCL_OK;
-    out->variant = choose(problem, capabilities, force);
+    out->variant = mcl__lower_variant(problem, capabilities, force);
     if (!out->variant)
         return mcl__fail(error, MCL_ERROR_UNSUPPORTED, "no kernel variant of %s applies", mcl__op_get(problem->op)->name);
     mcl__lowering lowering = {.capabilities = capabilities, .force = force, .out = out,

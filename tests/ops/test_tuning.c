@@ -6,6 +6,7 @@
 #include <string.h>
 
 static const mcl__capabilities cpu = {.type = MCL_DEVICE_CPU, .max_work_group = 4096, .threads = 2};
+static const mcl__capabilities roomy = {.type = MCL_DEVICE_CPU, .max_work_group = 4096, .threads = 2, .local_memory = 1 << 20};
 
 static mcl__problem conv(int N, int C, int K)
 {
@@ -48,6 +49,27 @@ START_TEST(choices_serve_by_name)
         mcl__lowered_free(&lowered);
     }
     ck_assert_int_ge(tiles, 2);
+}
+END_TEST
+
+/* The tuner takes the first choice for what serves unmeasured: also where a variant yields. */
+START_TEST(first_choice_is_the_default)
+{
+    mcl__problem p = conv(64, 64, 128);
+    p.attrs.conv.stride_h = p.attrs.conv.stride_w = 2;
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+    char list[MCL__MOST_CHOICES][MCL__CHOICE];
+    int count = mcl__choices(&p, &roomy, list), products = 0;
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, &roomy, NULL, &lowered, NULL), MCL_OK);
+    ck_assert_str_eq(list[0], lowered.choice);
+    ck_assert_int_eq(strncmp(list[0], "tile(", 5), 0);
+    mcl__lowered_free(&lowered);
+    for (int i = 1; i < count; i++) {
+        ck_assert_str_ne(list[i], list[0]);
+        products += strcmp(list[i], "product") == 0;
+    }
+    ck_assert_int_eq(products, 1);
 }
 END_TEST
 
@@ -153,7 +175,6 @@ static void record(mcl__tuning *tuning, const mcl__problem *problem, const char 
 /* A resumed run keeps its prologues, and gets none that it did not have: the sums would be others. */
 START_TEST(prologues_are_recorded)
 {
-    static const mcl__capabilities roomy = {.type = MCL_DEVICE_CPU, .max_work_group = 4096, .threads = 2, .local_memory = 1 << 20};
     mcl__tuning tuning = {0};
     mcl__problem plain = conv(8, 32, 32), after = plain;
     after.prologue = (mcl__prologue){.code = {{.code = MCL_EP_SCALE_SHIFT}}, .count = 1};
@@ -206,6 +227,7 @@ int main(void)
     TCase *tcase = tcase_create("rows");
     tcase_add_test(tcase, batches_share_a_name);
     tcase_add_test(tcase, choices_serve_by_name);
+    tcase_add_test(tcase, first_choice_is_the_default);
     tcase_add_test(tcase, rows_serve_by_rank_and_batch);
     tcase_add_test(tcase, rows_of_what_is_not_there);
     tcase_add_test(tcase, failures_are_remembered);
