@@ -147,7 +147,7 @@ typedef struct mcl__parameters { int value[4]; } mcl__parameters;
  * that a run goes on from, or whoever forced a variant. */
 typedef enum mcl__origin { MCL__DEFAULT, MCL__SHIPPED, MCL__TUNED, MCL__RECORDED, MCL__FORCED } mcl__origin;
 
-/* How a variant comes to the values that its operator defines, on which the oracle's bounds depend. WINOGRAD_m_r: F(m x m, r x r). */
+/* How a variant comes to its operator's values, on which the oracle's bounds depend. WINOGRAD_m_r: F(m x m, r x r). */
 typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD_4_3, MCL__WINOGRAD_2_3, MCL__WINOGRAD_2_5 } mcl__algorithm;
 
 typedef struct mcl__lowering mcl__lowering; /* collects one node's commands; errors are sticky */
