@@ -74,8 +74,9 @@ static void set_host(mcl__bench *b, double *host, int steps)
 }
 
 /* What a launch costs the host where steps are enqueued as a training does it. The median step counts: in a virtual machine
- * whose own host takes pages away that were idle for a second, each page that is used again costs 130 microseconds of what the
- * machine takes for its processor's time (seen in a process that did nothing but sleep, then touch its pages). */
+ * whose own host takes pages away that were idle for a second, each page that is used again costs 130 microseconds, which the
+ * machine takes for its processor's time (no fault, nothing of the system's; seen in a process that does nothing but sleep, then
+ * touch its pages). */
 static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
 {
     double host[AHEAD_ROUNDS * MCL_HISTORY], ignored;
