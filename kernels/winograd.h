@@ -122,8 +122,8 @@ void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[5])
     out[4] = fma(2.0f / 3, sum2, fma(-1.0f / 6, sum1, m[5]));
 }
 
-#endif
-#else
+#endif /* TAPS */
+#elif SIDE == 4
 
 /* B^T d */
 void winograd_source(const VECTOR d[SIDE], VECTOR out[SIDE])
@@ -169,5 +169,7 @@ void winograd_weight_gradient(const VECTOR m[SIDE], VECTOR out[3])
     out[2] = fma(0.5f, sum, m[3]);
 }
 
+#else
+#error "no transforms for this TILE and TAPS"
 #endif
 #endif

@@ -113,7 +113,7 @@ MCL_API mcl_status mcl_trainer_evaluate(mcl_trainer *trainer, mcl_part part, mcl
 /* Writes a checkpoint of the present state, atomically: weights, optimiser state, progress. Waits. MCL_ERROR_IO names the path. */
 MCL_API mcl_status mcl_trainer_save(mcl_trainer *trainer, const char *path, mcl_error *error);
 
-/* Ends mcl_trainer_run after the present step. Safe in a signal handler. */
+/* Ends mcl_trainer_run after the steps that are enqueued: 0.75 seconds of them, or two. Safe in a signal handler. */
 MCL_API void mcl_trainer_stop(mcl_trainer *trainer);
 /* The plan of a training step, as --explain prints it. malloc'ed text. */
 MCL_API char *mcl_trainer_explain(const mcl_trainer *trainer);

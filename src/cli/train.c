@@ -54,7 +54,7 @@ const mcl__subcommand mcl__subcommand_train = {
             "and test).\n"
             "`monocle init` prints every key of a configuration. The run's folder gets config.yaml, log.jsonl,\n"
             "last.safetensors and best.safetensors; decoded pictures are kept beside it, in picture-cache.\n"
-            "Ctrl-C finishes the step, saves and exits; --resume goes on, also to train a finished run longer:\n"
+            "Ctrl-C finishes the steps begun, saves and exits; --resume goes on, also to train a finished run longer:\n"
             "  monocle train --run runs/x --resume --set training.epochs=20\n",
     .run = run_train,
 };

@@ -67,8 +67,7 @@ int mcl__choices(const mcl__problem *problem, const mcl__capabilities *capabilit
     const mcl__variant *usual = mcl__lower_variant(problem, capabilities, NULL);
     int used = usual ? add_choices(usual, problem, capabilities, list, 0) : 0;
     for (const mcl__variant *v = mcl__op_get(problem->op)->variants; v && v->name; v++)
-        if (v != usual && (!v->applicable || v->applicable(problem, capabilities)))
-            used = add_choices(v, problem, capabilities, list, used);
+        if (v != usual && mcl__variant_applies(v, problem, capabilities)) used = add_choices(v, problem, capabilities, list, used);
     return used;
 }
 

@@ -238,8 +238,11 @@ int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capa
         return 0;
     if (a.groups != 1 || a.C < VW || a.K < VW) return 0;
     mcl__shape tiled = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
-    bool small_first = tiles_of(tiled, 2) * points_of(2, 3) < tiles_of(tiled, 4) * points_of(4, 3);
-    int order[] = {small_first || a.KH == 5 ? 2 : 4, small_first ? 4 : 2}, sizes = a.KH == 5 ? 1 : 2, count = 0;
+    int order[2] = {2}, sizes = 1, count = 0;
+    if (a.KH == 3) {
+        bool small_first = tiles_of(tiled, 2) * points_of(2, 3) < tiles_of(tiled, 4) * points_of(4, 3);
+        order[0] = small_first ? 2 : 4, order[1] = small_first ? 4 : 2, sizes = 2;
+    }
     for (int i = 0; i < sizes; i++) {
         int64_t tiles = tiles_of(tiled, order[i]);
         if (tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, order[i], capabilities->local_memory))
@@ -254,7 +257,8 @@ bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__cap
     return mcl__conv2d_winograd_candidates(problem, capabilities, list) > 0;
 }
 
-/* It is computed again for each block of columns and where tiles overlap, beside the transform's own twelve steps an element. */
+/* It is computed again for each block of columns and where tiles overlap (2.25 times for tiles of 4x4, 4 for 2x2, 9 for those of
+ * 5x5, where it was not measured), beside the transform's own twelve steps an element. */
 bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)problem, (void)capabilities;

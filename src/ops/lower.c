@@ -195,7 +195,7 @@ void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t byte
     mcl__lower_arg_i32(lowering, (int32_t)pattern);
 }
 
-static bool applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities)
+bool mcl__variant_applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     return !variant->applicable || variant->applicable(problem, capabilities);
 }
@@ -211,9 +211,9 @@ const mcl__variant *mcl__lower_variant(const mcl__problem *problem, const mcl__c
 {
     const mcl__variant *variants = mcl__op_get(problem->op)->variants;
     for (const mcl__variant *v = variants; force && v && v->name; v++)
-        if (named(v, force) && applies(v, problem, capabilities)) return v;
+        if (named(v, force) && mcl__variant_applies(v, problem, capabilities)) return v;
     for (const mcl__variant *v = variants; v && v->name; v++)
-        if (applies(v, problem, capabilities) && !(v->yields && v->yields(problem, capabilities))) return v;
+        if (mcl__variant_applies(v, problem, capabilities) && !(v->yields && v->yields(problem, capabilities))) return v;
     return NULL;
 }
 

@@ -147,8 +147,8 @@ typedef struct mcl__parameters { int value[4]; } mcl__parameters;
  * that a run goes on from, or whoever forced a variant. */
 typedef enum mcl__origin { MCL__DEFAULT, MCL__SHIPPED, MCL__TUNED, MCL__RECORDED, MCL__FORCED } mcl__origin;
 
-/* How a variant comes to its operator's values, on which the oracle's bounds depend. WINOGRAD_m_r: F(m x m, r x r). */
-typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD_4_3, MCL__WINOGRAD_2_3, MCL__WINOGRAD_2_5 } mcl__algorithm;
+/* How a variant comes to its operator's values, for the oracle's bounds depend on the way. WINOGRAD_m_r: F(m x m, r x r). */
+typedef enum mcl__algorithm { MCL__DIRECT, MCL__WINOGRAD_4_3, MCL__WINOGRAD_2_5, MCL__WINOGRAD_2_3 } mcl__algorithm;
 
 typedef struct mcl__lowering mcl__lowering; /* collects one node's commands; errors are sticky */
 
@@ -214,13 +214,15 @@ typedef struct mcl__variant {
     bool (*yields)(const mcl__problem *problem, const mcl__capabilities *capabilities);
 } mcl__variant;
 
+bool mcl__variant_applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities);
+
 /* Lowers with the first applicable variant that does not yield, or with the one named `force` where it exists and applies
  * ("reference" exists everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate
  * 2, "tile(4,2,16,1)" the one with these parameters, its first one where there is none such. Free with mcl__lowered_free. */
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,
                       mcl_error *error);
 void mcl__lowered_free(mcl__lowered *lowered);
-/* The variant that mcl__lower takes. */
+/* The variant that mcl__lower takes; force may be NULL. NULL: none applies. */
 const mcl__variant *mcl__lower_variant(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force);
 /* Would it apply the problem's prologue itself? Fusion asks. */
 bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force);

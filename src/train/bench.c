@@ -73,13 +73,14 @@ static void set_host(mcl__bench *b, double *host, int steps)
     b->host_launch_mean = sum / steps / b->launches;
 }
 
-/* What a launch costs the host where steps are enqueued as a training does it. The median step counts: in a virtual machine
- * whose own host takes pages away that were idle for a second, each page that is used again costs 130 microseconds, which the
- * machine takes for its processor's time (no fault, nothing of the system's; seen in a process that does nothing but sleep, then
- * touch its pages). */
+/* What a launch costs the host where steps are enqueued as a training does it: the first after a wait, and those right behind it,
+ * which cost a third. Beside the mean of all stands the median step, half way between them where only two are enqueued. In a
+ * virtual machine whose own host takes pages away that were idle for a second, each page that is used again costs 130
+ * microseconds, which the machine takes for its processor's time (no fault, nothing of the system's; seen in a process that does
+ * nothing but sleep, then touch its pages). */
 static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
 {
-    double host[AHEAD_ROUNDS * MCL_HISTORY], ignored;
+    double host[AHEAD_ROUNDS * MCL__MOST_AHEAD], ignored;
     for (int i = 0; i < AHEAD_ROUNDS; i++)
         MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, b->ahead, host + i * b->ahead, &ignored), error);
     set_host(b, host, AHEAD_ROUNDS * b->ahead);
@@ -89,13 +90,13 @@ static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
 static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_error *error)
 {
     static double seconds[MOST_STEPS];
-    double begun = 0, host, ignored;
+    double ignored;
     for (int i = 0; i < WARM_STEPS; i++) MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &ignored, &ignored), error);
     uint64_t launches = r->device->counters.launches;
-    begun = mcl__seconds();
+    double begun = mcl__seconds();
     for (int n = 0; n < MOST_STEPS; n++) {
         if (wanted ? n == wanted : n >= LEAST_STEPS && mcl__seconds() - begun > enough_seconds) break;
-        MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &host, &seconds[n]), error);
+        MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &ignored, &seconds[n]), error);
         b->steps = n + 1;
     }
     b->launches = (double)(r->device->counters.launches - launches) / b->steps;

@@ -204,8 +204,9 @@ static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
     while (t->progress.epoch < o->epochs && !(o->max_steps && t->progress.step >= o->max_steps)) {
         if (!mcl__trainer_epoch_complete(t)) {
             MCL_TRY(mcl__trainer_step(t, error));
-            bool stop = atomic_load(&t->stop);
-            if (stop || mcl__trainer_drain_due(t) || mcl__now() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
+            if (mcl__trainer_drain_due(t) || mcl__now() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
+            bool stop = atomic_load(&t->stop); /* also one that came while steps were waited for: none is enqueued behind them */
+            if (stop && t->drained < t->progress.step) MCL_TRY(show(t, l, error));
             if (stop || (checkpoint_due(t) && !mcl__trainer_epoch_complete(t))) {
                 MCL_TRY(mcl__trainer_drain(t, error));
                 MCL_TRY(save(t, l, "last", error));

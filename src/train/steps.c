@@ -56,14 +56,14 @@ static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed
     return MCL_OK;
 }
 
-/* What the user sees is 0.75 seconds old at most, or two steps: of two, the second's batch travels while the first is computed.
+/* What the user sees is 0.75 seconds old at most, or two steps: of two, the host prepares the second while the first is computed.
  * Where steps are short, two would keep the device at work as well as more, but on a CPU the first one after a wait costs the host
  * several times what each of those behind it does: see device/opencl/launch.c. */
 int mcl__steps_ahead(double step_seconds)
 {
-    enum { LEAST = 2, MOST = 64 }; /* far below MCL_HISTORY, so that no outcome is overwritten before it is read */
+    enum { LEAST = 2 };
     double steps = step_seconds > 0 ? 0.75 / step_seconds : LEAST;
-    return steps < LEAST ? LEAST : steps > MOST ? MOST : (int)steps;
+    return steps < LEAST ? LEAST : steps > MCL__MOST_AHEAD ? MCL__MOST_AHEAD : (int)steps;
 }
 
 bool mcl__trainer_drain_due(const mcl_trainer *t) { return t->progress.step - t->drained >= t->ahead; }

@@ -48,7 +48,9 @@ mcl_status mcl__trainer_step(mcl_trainer *trainer, mcl_error *error);
 /* Waits, and takes the outcomes of all steps done into progress and log. MCL_ERROR_DIVERGED after a NaN: the trainer then stands
  * at the step before it. At most MCL_HISTORY steps may lie between two calls. */
 mcl_status mcl__trainer_drain(mcl_trainer *trainer, mcl_error *error);
-/* Steps, of so many seconds each, that are enqueued one after another before the host waits for them. */
+/* Steps, of so many seconds each, that are enqueued one after another before the host waits for them. At most so many: far below
+ * MCL_HISTORY, so that no outcome is overwritten before it is read. */
+enum { MCL__MOST_AHEAD = 64 };
 int mcl__steps_ahead(double step_seconds);
 bool mcl__trainer_drain_due(const mcl_trainer *trainer);
 bool mcl__trainer_epoch_complete(const mcl_trainer *trainer);

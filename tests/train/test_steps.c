@@ -2,7 +2,17 @@
  * up; give the same gradients in parts, and without fusion; and share its model with evaluation and prediction. */
 #include "train/harness.h"
 
-/* The host waits for steps after 0.75 seconds of them, on a slow device after each, and where the ring of step blocks is full for
+START_TEST(steps_ahead)
+{
+    ck_assert_int_eq(mcl__steps_ahead(0), 2);
+    ck_assert_int_eq(mcl__steps_ahead(10), 2);
+    ck_assert_int_eq(mcl__steps_ahead(0.3), 2);
+    ck_assert_int_eq(mcl__steps_ahead(0.1), 7);
+    ck_assert_int_eq(mcl__steps_ahead(1e-6), MCL__MOST_AHEAD);
+}
+END_TEST
+
+/* The host waits for steps after 0.75 seconds of them, on a slow device after two, and where the ring of step blocks is full for
  * half of it; a metric shown is one more. Everything the device layer does is counted in device.c, whatever the backend. */
 START_TEST(replay)
 {
@@ -359,6 +369,7 @@ int main(void)
 {
     Suite *suite = suite_create("steps");
     TCase *tests = tcase_create("steps");
+    tcase_add_test(tests, steps_ahead);
     tcase_add_loop_test(tests, replay, 0, DEVICES);
     tcase_add_loop_test(tests, planted_nan, 0, DEVICES);
     tcase_add_loop_test(tests, too_high_rate, 0, DEVICES);

@@ -1,7 +1,8 @@
 /* How far Winograd's minimal filtering may be from the sum that it stands for: the same transforms and products on absolute
  * values, times the roundings on the longest way through them. So the bound knows how much cancels in the transforms, which
  * the plain sum's terms do not. (Barabasz et al. 2018, arXiv:1803.10986, section 4; Higham, Accuracy and Stability of
- * Numerical Algorithms, section 3.1. Matrices: Lavin and Gray 2015, arXiv:1509.09308.) */
+ * Numerical Algorithms, section 3.1. Matrices: Lavin and Gray 2015, arXiv:1509.09308; F(2, 5) is Cook's and Toom's product at
+ * the points of F(4, 3), by the same formulae.) */
 #include "ops/oracle/winograd.h"
 #include "ops/oracle/family.h"
 #include <stdlib.h>
