@@ -74,10 +74,10 @@ static void set_host(mcl__bench *b, double *host, int steps)
 }
 
 /* What a launch costs the host where steps are enqueued as a training does it: the first after a wait, and those right behind it,
- * which cost a third. Beside the mean of all stands the median step, half way between them where only two are enqueued. In a
- * virtual machine whose own host takes pages away that were idle for a second, each page that is used again costs 130
- * microseconds, which the machine takes for its processor's time (no fault, nothing of the system's; seen in a process that does
- * nothing but sleep, then touch its pages). */
+ * which cost a third. Beside the mean of all stands the median step, half way between them where only two are enqueued. For in
+ * virtual machines some launches stall for 130 microseconds of what counts as this thread's own time, without a fault or time of
+ * the system's; so does a process that only sleeps for a second, then touches its pages. The likely cause is below the machine,
+ * which cannot see it. */
 static mcl_status measure_ahead(mcl__rig *r, mcl__bench *b, mcl_error *error)
 {
     double host[AHEAD_ROUNDS * MCL__MOST_AHEAD], ignored;

@@ -4,11 +4,12 @@
  * In training, with caches full of other data, the first step after a wait costs the host 4 to 5 microseconds a launch (PoCL 3.1
  * and 6, lenet at batch 128, two cores), those right behind it 1.3 to 1.5. What they leave costs the next first step 200 to 350
  * microseconds at once, when malloc sorts what PoCL's threads have freed. So the trainer enqueues steps of 0.75 seconds, then
- * waits: 1.2 to 1.6 in the median step (train/bench.c says what the mean counts besides). A bare OpenCL program of 40 launches
- * with four buffers and a struct of 64 bytes pays 4.3 for a step alone, 2.2 for 13 in a row; with floats in place of the struct
- * 2.8 and 1.3, since PoCL allocates each argument by itself, and those above 16 bytes aligned. Another malloc saves a third;
- * GLIBC_TUNABLES for fast bins and thread caches save nothing. Held back behind a user event until all of a step is enqueued,
- * launches cost no less at that batch; pointers into shared virtual memory, which PoCL need not look after one by one, save 7 %. */
+ * waits: 0.9 to 1.6 in the median step, 1.9 to 6.4 in a slow hour (train/bench.c says what comes besides). A bare OpenCL program
+ * of 40 launches with four buffers and a struct of 64 bytes pays 4.3 for a step alone, 2.2 for 13 in a row; with floats in place
+ * of the struct 2.8 and 1.3, since PoCL allocates each argument by itself, and those above 16 bytes aligned. Another malloc saves
+ * a third in a quiet hour, nothing in a slow one; GLIBC_TUNABLES for fast bins and thread caches save nothing. Held back behind a
+ * user event until all of a step is enqueued, launches cost no less at that batch; pointers into shared virtual memory, which PoCL
+ * need not look after one by one, save 7 %. */
 #include "device/opencl/opencl.h"
 #include <inttypes.h>
 #include <stdio.h>
