@@ -40,6 +40,8 @@ typedef struct mcl_device_options {
     const char *variant;    /* force kernel variants by name, "reference" for instance; NULL: choose */
     mcl_tuning tuning;
     const char *kernels;    /* folder to read kernel sources from; NULL: MONOCLE_KERNELS, else the embedded ones */
+    const char *helper;     /* path of the program `monocle`, of this version: where a driver compiles one kernel at a time (PoCL),
+                               processes of it compile beside this one, and a first start takes half as long; NULL: none */
     bool profiling;         /* time every launch; see mcl_device_profile */
     bool no_cache;          /* neither read nor write program binaries and measurements */
 } mcl_device_options;

@@ -186,7 +186,7 @@ static int run_bench(int argc, char **argv)
     mcl__bench_options common = {
         .device = given.device,
         .device_options = {.threads = mcl__number(self, "threads", given.threads, 0, 1024), .variant = given.variant,
-                           .tuning = (mcl_tuning)tuning},
+                           .tuning = (mcl_tuning)tuning, .helper = MCL__THIS_PROGRAM},
         .batch = mcl__number(self, "batch", given.batch, 0, 1000000),
         .steps = mcl__number(self, "steps", given.steps, 0, 200),
         .pictures = mcl__number(self, "pictures", given.pictures, 0, 100000000),

@@ -42,6 +42,9 @@ int mcl__report(const mcl_error *error);
 /* Writes out stdout; a status of success becomes a failure where not everything could be written. */
 int mcl__finish(int status);
 
+/* As this process and those that it starts can name it, even where it was replaced since. */
+#define MCL__THIS_PROGRAM "/proc/self/exe"
+
 /* What --device says in every subcommand that has it. */
 #define MCL__DEVICE_OPTION(target)                                                                                       \
     {.name = "device", .value = "D", .help = "auto, native, gpu, cpu, PLATFORM:DEVICE, or part of a name",             \

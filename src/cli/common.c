@@ -20,8 +20,8 @@ static const char *selector_of(const char *given, const mcl__config *config)
 mcl_status mcl__open_device(const char *given, const mcl__config *config, bool quiet, mcl_device **device,
                             mcl_error *error)
 {
-    mcl_device_options options = {0};
-    if (config) options = (mcl_device_options){.threads = config->threads, .gemm = config->gemm};
+    mcl_device_options options = {.helper = MCL__THIS_PROGRAM};
+    if (config) options.threads = config->threads, options.gemm = config->gemm;
     MCL_TRY(mcl_device_open(selector_of(given, config), &options, device, error));
     const mcl_device_info *info = mcl_device_get_info(*device);
     const char *by = info->type == MCL_DEVICE_NATIVE ? "plain C" : type_names[info->type];

@@ -1,5 +1,6 @@
 /* The program `monocle`: finds the subcommand and hands over. */
 #include "cli/cli.h"
+#include "device/helper.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,7 @@ int main(int argc, char **argv)
         print_usage(stdout);
         return mcl__finish(EXIT_SUCCESS);
     }
+    if (strcmp(argv[1], MCL__HELPER_WORD) == 0) _exit(mcl__helper_run(argc - 1, argv + 1));
     const char *name = strcmp(argv[1], "--version") == 0 ? "version" : argv[1], *names[64];
     int count = 0;
     for (; mcl__subcommands[count]; count++) {

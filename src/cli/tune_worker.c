@@ -80,16 +80,13 @@ int mcl__worker_run(void)
 
 static int spawn(int requests, int news, pid_t *process)
 {
-    char program[4096], *const arguments[] = {"monocle", "tune", MCL__WORKER_WORD, NULL};
+    char *const arguments[] = {"monocle", "tune", MCL__WORKER_WORD, NULL};
     posix_spawn_file_actions_t actions;
-    ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length < 0) return errno;
-    program[length] = 0;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, requests, STDIN_FILENO);
     posix_spawn_file_actions_adddup2(&actions, news, NEWS_FILE);
     posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    int code = posix_spawn(process, program, &actions, NULL, arguments, environ);
+    int code = posix_spawn(process, MCL__THIS_PROGRAM, &actions, NULL, arguments, environ);
     posix_spawn_file_actions_destroy(&actions);
     return code;
 }

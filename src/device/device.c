@@ -53,11 +53,12 @@ void mcl_device_close(mcl_device *device)
 {
     if (!device) return;
     char *gemm = (char *)device->options.gemm, *variant = (char *)device->options.variant;
-    char *kernels = (char *)device->options.kernels;
+    char *kernels = (char *)device->options.kernels, *helper = (char *)device->options.helper;
     device->backend->close(device);
     free(gemm);
     free(variant);
     free(kernels);
+    free(helper);
 }
 
 const mcl_device_info *mcl_device_get_info(const mcl_device *device) { return &device->info; }

@@ -205,11 +205,12 @@ static mcl_status open_one(const catalogue *all, int i, const mcl_device_options
     mcl_status status;
     mcl_device *opened = NULL;
     mcl_device_options own = *options;
-    own.gemm = own.variant = own.kernels = NULL;
+    own.gemm = own.variant = own.kernels = own.helper = NULL;
     if (own.threads == 0) own.threads = usable_cpus();
     MCL_TRY_DONE(copy_text(&own.gemm, options->gemm, error));
     MCL_TRY_DONE(copy_text(&own.variant, options->variant, error));
     MCL_TRY_DONE(copy_text(&own.kernels, options->kernels, error));
+    MCL_TRY_DONE(copy_text(&own.helper, options->helper, error));
     MCL_TRY_DONE(all->backend[i]->open(&all->devices[i], &own, &opened, error));
     opened->backend = all->backend[i];
     if (!opened->info.selector[0]) opened->info = all->devices[i];
@@ -223,6 +224,7 @@ done:
     free((char *)own.gemm);
     free((char *)own.variant);
     free((char *)own.kernels);
+    free((char *)own.helper);
     return status;
 }
 

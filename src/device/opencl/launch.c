@@ -148,6 +148,7 @@ static mcl_status run_kernel(mcl_device *base, mcl__launch *launch)
     mcl__cl_device *device = mcl__cl(base);
     kernel_work *work = &launch->work.kernel;
     cl_event event = NULL;
+    if (device->helpers) mcl__cl_helpers_wait(device);
     cl_int code = clEnqueueNDRangeKernel(device->queue, work->handle, work->dimensions, NULL, work->global,
                                          work->has_local ? work->local : NULL, 0, NULL, launch->label ? &event : NULL);
     if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueNDRangeKernel", code);
@@ -186,6 +187,7 @@ mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const ch
         goto done;
     }
     for (int i = 0; i < count; i++) MCL_TRY_DONE(bind(base, what, work->handle, (cl_uint)i, &args[i]));
+    if (local) mcl__cl_helpers_ask(mcl__cl(base), kernel, args, count, dimensions, work->global, work->local);
     *launch = made;
     return MCL_OK;
 done:

@@ -40,6 +40,7 @@ struct mcl__kernel {
     char *name;
     cl_uint arguments;
     size_t max_work_group, required_local[3];
+    unsigned asked; /* helpers.c: work-groups that helpers were asked about */
 };
 
 /* The profile's row of one label; see profile.c. */
@@ -58,6 +59,8 @@ typedef struct mcl__cl_profile {
 } mcl__cl_profile;
 
 typedef enum mcl__cl_verdict { MCL__CL_UNKNOWN, MCL__CL_FAILED, MCL__CL_PASSED } mcl__cl_verdict;
+
+typedef struct mcl__cl_helpers mcl__cl_helpers;
 
 /* When programs' binaries go into the cache. */
 typedef enum mcl__cl_binaries { MCL__CL_AT_ONCE, MCL__CL_AT_CLOSE, MCL__CL_NEVER } mcl__cl_binaries;
@@ -79,6 +82,7 @@ typedef struct mcl__cl_device {
     mcl__cl_verdict gemm;
     mcl_buffer *gemm_workspace;
     mcl__cl_profile *profile; /* NULL: not profiling */
+    mcl__cl_helpers *helpers; /* NULL: nothing is being compiled elsewhere */
 } mcl__cl_device;
 
 /* A piece of a buffer as an object of its own. Made once per (offset, bytes), kept until the buffer goes. */
@@ -142,6 +146,12 @@ bool mcl__cl_cache_load(const char *cache, const char *kind, const char *key, un
 void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, const void *data, size_t bytes);
 mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value);
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
+
+/* helpers.c */
+/* Has a launch's kernel compiled elsewhere, for the first launch of each kernel, where it never was. */
+void mcl__cl_helpers_ask(mcl__cl_device *device, mcl__kernel *kernel, const mcl__arg *args, int count, int dimensions,
+                         const size_t *global, const size_t *local);
+void mcl__cl_helpers_wait(mcl__cl_device *device); /* until all that was asked for is compiled */
 
 /* trim.c */
 void mcl__cl_cache_trim(const char *cache); /* NULL does nothing */

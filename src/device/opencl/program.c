@@ -1,5 +1,6 @@
-/* Programs and kernels: found in the device's table, loaded from the cache, or built from source. A program is one
- * (source, constants, prelude); its kernels share it. They are built one after the other: PoCL compiles under one lock. */
+/* Programs and kernels: found in the device's table, loaded from the cache, or built from source. A program is one (source,
+ * constants, prelude); its kernels share it. They are built one after the other: PoCL compiles under one lock, and most of a
+ * kernel only when it is first launched (helpers.c). */
 #include "device/opencl/opencl.h"
 #include <locale.h>
 #include <pthread.h>

@@ -18,7 +18,7 @@ typedef struct entry { char *path; uint64_t bytes; time_t used; } entry;
 typedef struct entries { entry *at; size_t count, room; } entries;
 
 /* Folders of the cache, and how far down their entries lie: pocl/XX/REST is one program. */
-static const struct { const char *name; int level; } kinds[] = {{"programs", 1}, {"pocl", 2}};
+static const struct { const char *name; int level; } kinds[] = {{"programs", 1}, {"compiled", 1}, {"pocl", 2}};
 
 static entry *append(entries *all, const char *path)
 {
