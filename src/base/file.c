@@ -89,6 +89,13 @@ mcl_status mcl__file_stat(const char *path, mcl__file_info *info, mcl_error *err
     return MCL_OK;
 }
 
+int mcl__file_apart(int file)
+{
+    int moved = file < 0 ? -1 : fcntl(file, F_DUPFD_CLOEXEC, 10);
+    if (file >= 0) close(file);
+    return moved;
+}
+
 bool mcl__file_exists(const char *path)
 {
     struct stat about;

@@ -26,6 +26,10 @@ mcl_status mcl__file_writer_commit(mcl__file_writer *writer, mcl_error *error); 
 void mcl__file_writer_abort(mcl__file_writer *writer);                          /* NULL does nothing */
 mcl_status mcl__file_write(const char *path, const void *data, size_t bytes, mcl_error *error); /* all of the above */
 
+/* Moves an open file's number above those of the standard streams, and of what programs that are started are given; it is closed
+ * in these. -1 where there is no number left, and for -1. */
+int mcl__file_apart(int file);
+
 /* Makes a folder and those above it; one that exists is fine. secret: mode 0700 for those it makes. */
 mcl_status mcl__folder_create(const char *path, bool secret, mcl_error *error);
 

@@ -1,5 +1,6 @@
 /* Both ends of the pipe between `monocle tune` and its worker. Structs travel as they are: both ends are one program. */
 #include "cli/tune_worker.h"
+#include "base/file.h"
 #include "cli/cli.h"
 #include "device/peak.h"
 #include <errno.h>
@@ -61,6 +62,7 @@ int mcl__worker_run(void)
     mcl__worker_request request;
     mcl_device *device = NULL;
     mcl_error error = {0};
+    prctl(PR_SET_NAME, "monocle");
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may hang in a driver when nobody waits any more */
     signal(SIGINT, SIG_IGN);          /* who asks decides */
     if (!read_whole(STDIN_FILENO, &wanted, sizeof wanted)) return EXIT_FAILURE;
@@ -91,14 +93,6 @@ static int spawn(int requests, int news, pid_t *process)
     return code;
 }
 
-/* Above the numbers that the worker's files get, so that none of these is overwritten before it was taken. */
-static int high(int file)
-{
-    int moved = fcntl(file, F_DUPFD_CLOEXEC, 10);
-    close(file);
-    return moved;
-}
-
 mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *worker, mcl_error *error)
 {
     int requests[2], news[2];
@@ -108,7 +102,7 @@ mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *work
         close(requests[0]), close(requests[1]);
         return mcl__fail(error, MCL_ERROR_IO, "no pipe: %s", strerror(errno));
     }
-    for (int i = 0; i < 2; i++) requests[i] = high(requests[i]), news[i] = high(news[i]);
+    for (int i = 0; i < 2; i++) requests[i] = mcl__file_apart(requests[i]), news[i] = mcl__file_apart(news[i]);
     int code = spawn(requests[0], news[1], &worker->process);
     close(requests[0]), close(news[1]);
     worker->to = requests[1];

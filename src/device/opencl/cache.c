@@ -114,6 +114,22 @@ void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, co
         mcl__log(MCL_LOG_DEBUG, "cache entry %s could not be written", path);
 }
 
+bool mcl__cl_cache_use_mark(const char *cache, const char *kind, const char *key)
+{
+    char path[4096];
+    return cache && entry_path(cache, kind, key, path, sizeof path) && utimensat(AT_FDCWD, path, NULL, 0) == 0;
+}
+
+/* Where it is lost with the machine's power, it is made again. */
+void mcl__cl_cache_put_mark(const char *cache, const char *kind, const char *key)
+{
+    char path[4096];
+    if (!cache || !entry_path(cache, kind, "", path, sizeof path) || mcl__folder_create(path, true, NULL) != MCL_OK) return;
+    if (!entry_path(cache, kind, key, path, sizeof path)) return;
+    int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0) close(file);
+}
+
 typedef struct verdict_entry { uint32_t verdict, value; } verdict_entry;
 
 mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value)

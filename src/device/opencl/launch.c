@@ -148,7 +148,7 @@ static mcl_status run_kernel(mcl_device *base, mcl__launch *launch)
     mcl__cl_device *device = mcl__cl(base);
     kernel_work *work = &launch->work.kernel;
     cl_event event = NULL;
-    if (device->helpers) mcl__cl_helpers_wait(device);
+    if (device->helpers) mcl__cl_helpers_end(device, true);
     cl_int code = clEnqueueNDRangeKernel(device->queue, work->handle, work->dimensions, NULL, work->global,
                                          work->has_local ? work->local : NULL, 0, NULL, launch->label ? &event : NULL);
     if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueNDRangeKernel", code);

@@ -26,7 +26,7 @@ static mcl_status open_queue(mcl__cl_device *device, const mcl_device_options *o
 static void close_device(mcl_device *base)
 {
     mcl__cl_device *device = mcl__cl(base);
-    mcl__cl_helpers_wait(device);
+    mcl__cl_helpers_end(device, false);
     if (device->queue) clFinish(device->queue);
     if (base->error.status == MCL_OK && device->binaries != MCL__CL_NEVER) mcl__cl_save_programs(device);
     mcl__cl_gemm_close(device);

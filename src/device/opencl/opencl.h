@@ -40,7 +40,7 @@ struct mcl__kernel {
     char *name;
     cl_uint arguments;
     size_t max_work_group, required_local[3];
-    unsigned asked; /* helpers.c: work-groups that helpers were asked about */
+    unsigned asked; /* helpers.c: bit 0 for launches that are not wide, bit 1 for those that are */
 };
 
 /* The profile's row of one label; see profile.c. */
@@ -139,19 +139,23 @@ cl_int mcl__cl_build(mcl__cl_device *device, cl_program program, const char *opt
 void mcl__cl_save_programs(mcl__cl_device *device); /* those launched since; the queue is idle */
 void mcl__cl_free_programs(mcl__cl_device *device);
 
-/* cache.c: entries of a kind ("programs", "verdicts") under a key. A cache never fails: a miss is a miss. */
+/* cache.c: entries of a kind ("programs", "verdicts", "compiled") under a key. A cache never fails: a miss is a miss. */
 char *mcl__cl_cache_open(void); /* the folder, freed with free(); NULL: no cache */
 bool mcl__cl_cache_key(const char *const *parts, int count, char key[MCL__CL_KEY]); /* false: out of memory */
 bool mcl__cl_cache_load(const char *cache, const char *kind, const char *key, unsigned char **data, size_t *bytes);
 void mcl__cl_cache_save(const char *cache, const char *kind, const char *key, const void *data, size_t bytes);
+/* An entry that says by being there: use_mark tells whether it is, and keeps it from being the next to be trimmed. */
+bool mcl__cl_cache_use_mark(const char *cache, const char *kind, const char *key);
+void mcl__cl_cache_put_mark(const char *cache, const char *kind, const char *key);
 mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, uint32_t *value);
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
 
 /* helpers.c */
-/* Has a launch's kernel compiled elsewhere, for the first launch of each kernel, where it never was. */
+/* Has a launch's kernel compiled by other processes, where it may not have been yet. */
 void mcl__cl_helpers_ask(mcl__cl_device *device, mcl__kernel *kernel, const mcl__arg *args, int count, int dimensions,
                          const size_t *global, const size_t *local);
-void mcl__cl_helpers_wait(mcl__cl_device *device); /* until all that was asked for is compiled */
+/* Ends these processes, after they have compiled what they were asked for if `wait`; else at once. */
+void mcl__cl_helpers_end(mcl__cl_device *device, bool wait);
 
 /* trim.c */
 void mcl__cl_cache_trim(const char *cache); /* NULL does nothing */

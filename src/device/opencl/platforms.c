@@ -27,7 +27,8 @@ static void place_pocl_cache(void)
 bool mcl__cl_pocl_cache_is_ours(const char *cache)
 {
     char path[4096];
-    const char *folder = getenv(POCL_CACHE);
+    const char *folder = getenv(POCL_CACHE), *kept = getenv("POCL_KERNEL_CACHE");
+    if (kept && strcmp(kept, "0") == 0) return false;
     return cache && folder && snprintf(path, sizeof path, "%s/pocl", cache) < (int)sizeof path && strcmp(path, folder) == 0;
 }
 
