@@ -1,6 +1,6 @@
 /* Lowers 3x3 and 5x5 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl and conv2d_winograd_weight.cl, which
- * explain the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. Nothing of it depends on how
- * many cores there are. */
+ * explain the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. No bit of a result depends on
+ * how many cores there are. */
 #include "conv2d_tile.h"
 #include "base/divide.h"
 #include "ops/conv2d.h"
@@ -12,7 +12,8 @@ enum {
     P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
-    ITEMS = 32,      /* work-items that share the tiles fairly where a device's threads take several at once */
+    ITEMS = 16,      /* most work-items of a compute unit: enough that one which is late does less */
+    WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
 
@@ -42,12 +43,35 @@ static shape choose_shape(int tile, int taps, int C, int K)
     return s;
 }
 
-/* Tiles that are in scratch together: equal groups of a multiple of P, that leave a quarter of `local` to the tensors. */
+/* Tiles that are in scratch together: P where their weights stay there, and else equal groups of a multiple of it, that leave a
+ * quarter of `local` to the tensors. */
 static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t local)
 {
-    int most = weights_stay ? 2 * P : 5 * P;
+    int most = 5 * P;
+    if (weights_stay) return P;
     while (most > P && (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local)) most -= P;
     return mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), P);
+}
+
+/* What the busiest unit does, in tiles, if an item that keeps its weights has `span` groups of P. */
+static int64_t busiest(int groups, int blocks, int span, int units)
+{
+    int64_t items = (int64_t)mcl__ceil_div(groups, span) * blocks;
+    return (items + units - 1) / units * (WEIGHTS + (int64_t)span * P);
+}
+
+/* Groups of an item: of all that take within 3 % of the least time, the fewest. */
+static int choose_span(int groups, int blocks, int units)
+{
+    int span = groups;
+    int64_t least = INT64_MAX;
+    for (int n = 1; n <= ITEMS * units && n <= groups; n++) {
+        int64_t time = busiest(groups, blocks, mcl__ceil_div(groups, n), units);
+        if (time < least) least = time;
+    }
+    for (int n = 1; n <= ITEMS * units && n <= groups; n++)
+        if (busiest(groups, blocks, mcl__ceil_div(groups, n), units) <= least + least / 32) span = mcl__ceil_div(groups, n);
+    return span;
 }
 
 /* The chosen one of the candidates. */
@@ -72,11 +96,12 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     args->in_place = args->depth_blocks == 1 && s.columns <= s.NV * VW && s.columns <= s.depth;
     args->sum_tile = points_of(s.tile, taps) * (args->in_place ? MOST_DEPTH : s.columns);
     args->sum_point = args->in_place ? s.depth : s.columns;
-    int tiles = args->N * args->tiles_h * args->tiles_w;
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    int tiles = args->N * args->tiles_h * args->tiles_w, units = capabilities->compute_units > 1 ? (int)capabilities->compute_units : 1;
     bool weights_stay = args->depth_blocks == 1;
-    args->group = choose_group(&s, tiles, weights_stay, mcl__lowering_capabilities(lowering)->local_memory);
+    args->group = choose_group(&s, tiles, weights_stay, capabilities->local_memory);
     int groups = mcl__ceil_div(tiles, args->group);
-    args->span = weights_stay && groups > ITEMS ? groups / ITEMS : 1;
+    args->span = weights_stay ? choose_span(groups, args->column_blocks, units) : 1;
 
     char prelude[MCL__PRELUDE_BYTES];
     size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
@@ -132,7 +157,8 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
 enum {
     GROUP = 32,      /* most tiles in scratch together: sums are loaded and stored once for each group */
     LEAST_GROUP = 8,
-    LEAST_GROUPS = 2 /* of an item: each makes a copy of its part of the result */
+    PARTS = 32,      /* of the whole, at most: blocks and parts are the items, for a device of this class but not its size */
+    LEAST_GROUPS = 4 /* of a part, which makes a copy of the result */
 };
 
 static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int points)
@@ -153,16 +179,17 @@ static int weight_rows(int K)
 }
 
 /* Equal groups of tiles, as large as `local` allows, in parts; they are as many as keep threads busy where blocks of channels
- * do not. */
+ * do not, and a power of two, which units share evenly. */
 static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
 {
     int tiles = args->N * args->tiles_h * args->tiles_w;
     args->group = GROUP;
     while (args->group > LEAST_GROUP && weight_scratch_bytes(args, points) > local) args->group /= 2;
     args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
-    int groups = mcl__ceil_div(tiles, args->group), parts = ITEMS / (args->depth_blocks * args->column_blocks);
-    if (parts > groups / LEAST_GROUPS) parts = groups / LEAST_GROUPS;
-    args->span = mcl__ceil_div(groups, parts > 1 ? parts : 1);
+    int groups = mcl__ceil_div(tiles, args->group), blocks = args->depth_blocks * args->column_blocks, parts = 1;
+    if (blocks == 1 && groups >= LEAST_GROUPS) parts = 2;
+    while (2 * parts * blocks <= PARTS && 2 * parts * LEAST_GROUPS <= groups) parts *= 2;
+    args->span = mcl__ceil_div(groups, parts);
 }
 
 static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_t local)
