@@ -88,13 +88,38 @@ void winograd_weights(__global const float *restrict w, __local float *restrict 
         }
 }
 
+/* The weights of a block: all taps of `rows` rows from `at` on, which have `floats` each, are `pitch` apart, and lie `tap` floats
+ * from the next tap's. */
+typedef struct weight_block {
+    __global const float *at;
+    int rows, floats, pitch, tap;
+} weight_block;
+
+/* Of channels [c0, c0 + depth) of the source and [k0, k0 + columns) of the target. */
+weight_block weights_at(__global const float *w, int c0, int depth, int k0, int columns, mcl_winograd_args a)
+{
+    const weight_block block = {w + (a.transposed ? k0 * a.C + c0 : c0 * a.K + k0), a.transposed ? columns : depth,
+                                a.transposed ? depth : columns, a.transposed ? a.C : a.K, a.C * a.K};
+    return block;
+}
+
+/* Asks memory for the block's part [done, due) of `of`. */
+void winograd_ask_weights(weight_block block, int done, int due, int of)
+{
+    const int all = TAPS * TAPS * block.rows, last = all * due / of;
+    for (int r = all * done / of; r < last; r++)
+        for (int i = 0; i < block.floats; i += VW) PREFETCH(block.at + r / block.rows * block.tap + r % block.rows * block.pitch + i);
+}
+
 /* M = V U, or M += V U after the first block of channels. */
 void winograd_products(__local const float *restrict u, __local const float *v, __local float *m, int count, int depth, int columns,
-                       int begun, upcoming source_next, upcoming target_next, mcl_winograd_args a)
+                       int begun, upcoming source_next, upcoming target_next, weight_block weights_next, mcl_winograd_args a)
 {
-    for (int q = 0; q < POINTS; q++)
+    const int tiles = (columns + WIDTH - 1) / WIDTH * ((count + P - 1) / P);
+    for (int q = 0, done = 0; q < POINTS; q++)
         for (int k = 0; k < columns; k += WIDTH)
-            for (int t = 0; t < count; t += P) {
+            for (int t = 0; t < count; t += P, done++) {
+                if (weights_next.rows > 0) winograd_ask_weights(weights_next, done, done + 1, POINTS * tiles);
                 __local const float *weight = u + q * U_PITCH(a) + k * a.depth;
                 __local const float *source = v + t * V_TILE + q * a.depth;
                 __local float *target = m + t * a.sum_tile + q * a.sum_point + k;
@@ -160,9 +185,11 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
             const int asked = depth == a.C && columns == a.K ? count : 0;
             if (s == 0 || a.depth_blocks > 1) winograd_weights(w, u, c0, depth, k0, columns, a);
             winograd_sources(x, v, first, (count + P - 1) / P * P, c0, depth, V_TILE, a.depth, a PROLOGUE_ARGS);
+            const int next = (b + 1) * a.C / a.depth_blocks, next_depth = b + 1 < a.depth_blocks ? depth : 0;
             winograd_products(u, v, m, count, depth, columns, b > 0,
                               upcoming_tiles(x, first + a.group, asked, a.SH, a.SW * a.C, steps, a),
-                              upcoming_tiles(y, first, asked, a.TH, a.TW * a.K, steps, a), a);
+                              upcoming_tiles(y, first, asked, a.TH, a.TW * a.K, steps, a),
+                              weights_at(w, next, next_depth, k0, next_depth ? columns : 0, a), a);
         }
         for (int t = 0; t < count; t++) {
             const int tile = first + t, h = tile / a.tiles_w % a.tiles_h * TILE, left = tile % a.tiles_w * TILE;
