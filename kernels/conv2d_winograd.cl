@@ -8,7 +8,10 @@
  *              +----------+                                      M += V U, a register tile of P tiles x NV vectors at a time
  *                                                              y = A^T M A      M: [tile][POINTS][columns]
  * Where a block's columns are one register tile and no more than its only block of channels, M takes the place of V. While it
- * multiplies, an item that has all channels asks memory for the pixels that it transforms next and for those that it writes.
+ * multiplies, an item that has all channels asks memory for the pixels that it transforms next and for those that it writes; one
+ * that has not, for the weights of its next block.
+ * With parts > 0 it leaves statistics of the target in `partial` (stats.h): part p is of groups p * chunk ..., and `span` is a
+ * multiple of chunk, so that no sum depends on how groups are shared among items.
  * A product in the POINTS transformed values of a tile takes the place of TAPS^2 TILE^2 products: 4 times fewer for 3x3 in tiles
  * of 4x4, 2.8 times for 5x5 in tiles of 2x2. For each of its tiles, an item transforms `depth` channels to use them in `columns`
  * channels. Tiles of V stand as far apart as those of MOST_DEPTH channels, so that one program with constant distances serves all
@@ -19,6 +22,7 @@
 #include "conv2d_tile.h"
 #include "lanes.h"
 #include "pointwise.h"
+#include "stats.h"
 #include "winograd_sources.h"
 
 #ifndef NV
@@ -30,6 +34,7 @@
 #ifndef MOST_DEPTH
 #define MOST_DEPTH 64 /* channels of the source in a block */
 #endif
+#define MOST_COLUMNS 64 /* channels of the target in a block */
 #define WIDTH (NV * VW)
 /* Floats from a point to the next one in U: a vector more than it has, or all would have one place in a cache. */
 #define U_PITCH(a) ((a).depth * (a).columns + VW)
@@ -56,7 +61,8 @@ void winograd_read_weights(__global const float *restrict w, VECTOR patch[TAPS *
     }
 }
 
-/* U of channels [c0, c0 + depth) of the source and [k0, k0 + columns) of the target. */
+/* U of channels [c0, c0 + depth) of the source and [k0, k0 + columns) of the target. While it transforms a patch of VW x VW
+ * channels it asks memory for the next one. */
 void winograd_weights(__global const float *restrict w, __local float *restrict u, int c0, int depth, int k0, int columns,
                       mcl_winograd_args a)
 {
@@ -64,9 +70,13 @@ void winograd_weights(__global const float *restrict w, __local float *restrict 
     VECTOR patch[TAPS * TAPS][VW], half_way[SIDE][TAPS];
     for (int k = 0; k < a.columns; k += VW)
         for (int c = 0; c < depth; c += VW) {
-            const int from = min(c, depth - VW);
+            const int from = min(c, depth - VW), ends = c + VW >= depth;
+            const int next_c = c0 + (ends ? 0 : min(c + VW, depth - VW)), next_k = k0 + min(ends ? k + VW : k, columns - VW);
+            __global const float *next = w + (a.transposed ? next_k * a.C + next_c : next_c * a.K + next_k);
             winograd_read_weights(w, patch, c0 + from, k0 + min(k, columns - VW), a);
-            for (int i = 0; i < VW; i++) {
+            for (int i = 0; i < VW; i++, next += a.transposed ? a.C : a.K) {
+#pragma unroll
+                for (int tap = 0; tap < TAPS * TAPS; tap++) PREFETCH(next + tap * a.C * a.K);
                 __local float *to = u + (k / WIDTH * a.depth + from + i) * WIDTH + k % WIDTH;
 #pragma unroll 1
                 for (int s = 0; s < TAPS; s++) {
@@ -108,7 +118,8 @@ void winograd_ask_weights(weight_block block, int done, int due, int of)
 {
     const int all = TAPS * TAPS * block.rows, last = all * due / of;
     for (int r = all * done / of; r < last; r++)
-        for (int i = 0; i < block.floats; i += VW) PREFETCH(block.at + r / block.rows * block.tap + r % block.rows * block.pitch + i);
+        for (int i = 0; i < block.floats; i += VW)
+            PREFETCH(block.at + r / block.rows * block.tap + r % block.rows * block.pitch + i);
 }
 
 /* M = V U, or M += V U after the first block of channels. */
@@ -167,14 +178,37 @@ void winograd_targets(__local const float *restrict m, VECTOR result[TILE][TILE]
     for (int r = 0; r < TILE; r++) winograd_target(half_way[r], result[r]);
 }
 
+/* Joins the first `rows` rows and `line` columns of a tile to the statistics of `count` pixels. */
+void winograd_join(VECTOR result[TILE][TILE], int rows, int line, float count, VECTOR *mean, VECTOR *squares)
+{
+    VECTOR m = *mean, m2 = *squares, tile_mean = (VECTOR)(0.0f), tile_squares = (VECTOR)(0.0f);
+    const float pixels = (float)(rows * line);
+#pragma unroll 1
+    for (int i = 0; i < rows; i++)
+#pragma unroll 1
+        for (int j = 0; j < line; j++) tile_mean += result[i][j];
+    tile_mean *= 1.0f / pixels;
+#pragma unroll 1
+    for (int i = 0; i < rows; i++)
+#pragma unroll 1
+        for (int j = 0; j < line; j++) {
+            const VECTOR apart = result[i][j] - tile_mean;
+            tile_squares += apart * apart;
+        }
+    STATS_JOIN(VECTOR, m, m2, count, tile_mean, tile_squares, pixels);
+    *mean = m, *squares = m2;
+}
+
 __attribute__((reqd_work_group_size(1, 1, 1)))
-__kernel void conv2d_winograd(__global const float *restrict x, __global const float *restrict w, __global float *restrict y
-                              PROLOGUE_PARAMS EPILOGUE_PARAMS, __local float *restrict scratch, mcl_winograd_args a)
+__kernel void conv2d_winograd(__global const float *restrict x, __global const float *restrict w, __global float *restrict y,
+                              __global float *restrict partial PROLOGUE_PARAMS EPILOGUE_PARAMS, __local float *restrict scratch,
+                              mcl_winograd_args a)
 {
     const int block = (int)get_global_id(1), k0 = block * a.K / a.column_blocks;
     const int columns = (block + 1) * a.K / a.column_blocks - k0, tiles = a.tiles_h * a.tiles_w;
     __local float *u = scratch, *v = u + POINTS * U_PITCH(a), *m = a.in_place ? v : v + a.group * V_TILE;
-    VECTOR result[TILE][TILE];
+    VECTOR result[TILE][TILE], mean[MOST_COLUMNS / VW], squares[MOST_COLUMNS / VW];
+    int done = 0; /* pixels of the part */
 
     for (int s = 0; s < a.span; s++) {
         const int first = ((int)get_global_id(0) * a.span + s) * a.group, count = min(a.group, a.N * tiles - first);
@@ -191,6 +225,8 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
                               upcoming_tiles(y, first, asked, a.TH, a.TW * a.K, steps, a),
                               weights_at(w, next, next_depth, k0, next_depth ? columns : 0, a), a);
         }
+        if (done == 0)
+            for (int i = 0; i < MOST_COLUMNS / VW; i++) mean[i] = squares[i] = (VECTOR)(0.0f);
         for (int t = 0; t < count; t++) {
             const int tile = first + t, h = tile / a.tiles_w % a.tiles_h * TILE, left = tile % a.tiles_w * TILE;
             const int rows = min(TILE, a.TH - h), line = min(TILE, a.TW - left);
@@ -206,8 +242,21 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
                         VECTOR value = result[i][j];
                         EPILOGUE(VECTOR, LOAD_WHOLE, value, row, channel, a.K)
                         VSTORE(value, 0, y + row * a.K + channel);
+                        result[i][j] = value;
                     }
+                if (a.parts > 0) winograd_join(result, rows, line, (float)done, &mean[k / VW], &squares[k / VW]);
             }
+            done += rows * line;
+        }
+        if (a.parts > 0 && ((s + 1) % a.chunk == 0 || first + count == a.N * tiles)) {
+            const int part = first / a.group / a.chunk;
+            for (int k = 0; k < columns; k += VW) {
+                const int channel = k0 + min(k, columns - VW);
+                VSTORE(mean[k / VW], 0, partial + STATS_MEAN(part, a.K) + channel);
+                VSTORE(squares[k / VW], 0, partial + STATS_M2(part, a.parts, a.K) + channel);
+            }
+            if (block == 0) partial[STATS_COUNT(part, a.parts, a.K)] = (float)done;
+            done = 0;
         }
     }
 }

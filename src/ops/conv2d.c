@@ -345,7 +345,7 @@ static const mcl__variant variants[] = {
     {"depthwise", mcl__conv2d_depthwise_applicable, mcl__conv2d_lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
     {"winograd", mcl__conv2d_winograd_applicable, mcl__conv2d_lower_winograd, mcl__conv2d_winograd_takes_prologue,
-     .candidates = mcl__conv2d_winograd_candidates},
+     mcl__conv2d_winograd_takes_stats, .candidates = mcl__conv2d_winograd_candidates},
     {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, .candidates = mcl__conv2d_gemm_candidates},
     {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats,
      .yields = product_yields},

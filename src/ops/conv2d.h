@@ -40,6 +40,7 @@ void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem
 /* conv2d_winograd.c: 3x3 and 5x5, stride 1. */
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_winograd_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem);
 

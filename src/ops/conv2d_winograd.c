@@ -3,6 +3,7 @@
  * how many cores there are. */
 #include "conv2d_tile.h"
 #include "base/divide.h"
+#include "ops/batch_norm.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <limits.h>
@@ -14,6 +15,7 @@ enum {
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     ITEMS = 16,      /* most work-items of a compute unit: enough that one which is late does less */
     WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
+    PARTS = 64,      /* most parts of statistics, whose bits depend on them */
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
 
@@ -53,24 +55,24 @@ static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t l
     return mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), P);
 }
 
-/* What the busiest unit does, in tiles, if an item that keeps its weights has `span` groups of P. */
-static int64_t busiest(int groups, int blocks, int span, int units)
+/* What the busiest unit does, in tiles, if an item that keeps its weights has `span` chunks of `tiles`. */
+static int64_t busiest(int chunks, int tiles, int blocks, int span, int units)
 {
-    int64_t items = (int64_t)mcl__ceil_div(groups, span) * blocks;
-    return (items + units - 1) / units * (WEIGHTS + (int64_t)span * P);
+    int64_t items = (int64_t)mcl__ceil_div(chunks, span) * blocks;
+    return (items + units - 1) / units * (WEIGHTS + (int64_t)span * tiles);
 }
 
-/* Groups of an item: of all that take within 3 % of the least time, the fewest. */
-static int choose_span(int groups, int blocks, int units)
+/* Chunks of an item: of all that take within 3 % of the least time, the fewest. */
+static int choose_span(int chunks, int tiles, int blocks, int units)
 {
-    int span = groups;
+    int span = chunks;
     int64_t least = INT64_MAX;
-    for (int n = 1; n <= ITEMS * units && n <= groups; n++) {
-        int64_t time = busiest(groups, blocks, mcl__ceil_div(groups, n), units);
+    for (int n = 1; n <= ITEMS * units && n <= chunks; n++) {
+        int64_t time = busiest(chunks, tiles, blocks, mcl__ceil_div(chunks, n), units);
         if (time < least) least = time;
     }
-    for (int n = 1; n <= ITEMS * units && n <= groups; n++)
-        if (busiest(groups, blocks, mcl__ceil_div(groups, n), units) <= least + least / 32) span = mcl__ceil_div(groups, n);
+    for (int n = 1; n <= ITEMS * units && n <= chunks; n++)
+        if (busiest(chunks, tiles, blocks, mcl__ceil_div(chunks, n), units) <= least + least / 32) span = mcl__ceil_div(chunks, n);
     return span;
 }
 
@@ -97,11 +99,17 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     args->sum_tile = points_of(s.tile, taps) * (args->in_place ? MOST_DEPTH : s.columns);
     args->sum_point = args->in_place ? s.depth : s.columns;
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
-    int tiles = args->N * args->tiles_h * args->tiles_w, units = capabilities->compute_units > 1 ? (int)capabilities->compute_units : 1;
+    int tiles = args->N * args->tiles_h * args->tiles_w;
+    int units = capabilities->compute_units > 1 ? (int)capabilities->compute_units : 1;
     bool weights_stay = args->depth_blocks == 1;
     args->group = choose_group(&s, tiles, weights_stay, capabilities->local_memory);
     int groups = mcl__ceil_div(tiles, args->group);
-    args->span = weights_stay ? choose_span(groups, args->column_blocks, units) : 1;
+    bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_winograd_takes_stats(problem, capabilities);
+    args->chunk = stats ? mcl__ceil_div(groups, PARTS) : 1;
+    int chunks = mcl__ceil_div(groups, args->chunk);
+    args->span = args->chunk * (weights_stay ? choose_span(chunks, args->chunk * P, args->column_blocks, units) : 1);
+    args->parts = stats ? chunks : 0;
+    mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(chunks, args->K)) : mcl__out(0);
 
     char prelude[MCL__PRELUDE_BYTES];
     size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
@@ -111,11 +119,13 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg(lowering, partial);
     mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);
     mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, MOST_DEPTH, args->group));
     mcl__lower_arg_blob(lowering, args, sizeof *args);
     mcl__lower_sizes(lowering, 2, global, local);
+    if (stats) mcl__lower_stats_merge(lowering, partial, chunks, args->K);
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
@@ -157,7 +167,7 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
 enum {
     GROUP = 32,      /* most tiles in scratch together: sums are loaded and stored once for each group */
     LEAST_GROUP = 8,
-    PARTS = 32,      /* of the whole, at most: blocks and parts are the items, for a device of this class but not its size */
+    COPIES = 32,     /* of the whole, at most: blocks and parts are the items, for a device of this class but not its size */
     LEAST_GROUPS = 4 /* of a part, which makes a copy of the result */
 };
 
@@ -188,7 +198,7 @@ static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
     args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
     int groups = mcl__ceil_div(tiles, args->group), blocks = args->depth_blocks * args->column_blocks, parts = 1;
     if (blocks == 1 && groups >= LEAST_GROUPS) parts = 2;
-    while (2 * parts * blocks <= PARTS && 2 * parts * LEAST_GROUPS <= groups) parts *= 2;
+    while (2 * parts * blocks <= COPIES && 2 * parts * LEAST_GROUPS <= groups) parts *= 2;
     args->span = mcl__ceil_div(groups, parts);
 }
 
@@ -290,6 +300,13 @@ bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl_
 {
     (void)problem, (void)capabilities;
     return true;
+}
+
+/* Where the kernel takes the whole epilogue. */
+bool mcl__conv2d_winograd_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)capabilities;
+    return mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
 }
 
 void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)

@@ -1,4 +1,5 @@
 /* Lowering without a device: which variant serves, what the commands hold, and the small arithmetic of shapes. */
+#include "conv2d_tile.h"
 #include "ops/op.h"
 #include <check.h>
 #include <limits.h>
@@ -166,6 +167,37 @@ START_TEST(prologue_and_statistics_apart)
 }
 END_TEST
 
+/* Winograd's items depend on the number of compute units; the parts of its statistics, whose bits a resumed run repeats, do not. */
+START_TEST(parts_for_any_device)
+{
+    enum { PICTURES = 300, UNITS = 70 };
+    mcl__problem p = conv(16, 32, 3, 1);
+    p.in[0].d[0] = PICTURES;
+    p.epilogue = (mcl__epilogue){1, {{.code = MCL_EP_STATS}}};
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+    mcl_winograd_args first = {0};
+    for (int units = 1; units <= UNITS; units++) {
+        mcl__capabilities on = cpu;
+        mcl__lowered lowered;
+        on.local_memory = 2 << 20;
+        on.compute_units = (uint32_t)units;
+        ck_assert_int_eq(mcl__lower(&p, &on, "winograd", &lowered, NULL), MCL_OK);
+        const mcl__command *command = &lowered.command[0];
+        ck_assert_str_eq(command->key.name, "conv2d_winograd");
+        const mcl_winograd_args *args = command->arg[command->args - 1].blob;
+        if (units == 1) first = *args;
+        ck_assert_int_gt(args->parts, 1);
+        ck_assert_int_gt(args->chunk, 1);
+        ck_assert_int_eq(args->parts, first.parts);
+        ck_assert_int_eq(args->chunk, first.chunk);
+        ck_assert_int_eq(args->group, first.group);
+        ck_assert_int_eq(args->span % args->chunk, 0);
+        ck_assert_int_ge((int)command->global[0] * args->span * args->group, PICTURES * args->tiles_h * args->tiles_w);
+        mcl__lowered_free(&lowered);
+    }
+}
+END_TEST
+
 /* What a library's product cannot apply follows as one map: its tensors in order, the rest bound to the output, the step last. */
 START_TEST(epilogue_map)
 {
@@ -246,6 +278,7 @@ int main(void)
     tcase_add_test(tcase, gemm_commands);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
+    tcase_add_test(tcase, parts_for_any_device);
     tcase_add_test(tcase, every_operator);
     tcase_add_test(tcase, shapes);
     suite_add_tcase(suite, tcase);
