@@ -8,8 +8,8 @@
  *              +----------+                                      M += V U, a register tile of P tiles x NV vectors at a time
  *                                                              y = A^T M A      M: [tile][POINTS][columns]
  * Where a block's columns are one register tile and no more than its only block of channels, M takes the place of V. While it
- * multiplies, an item that has all channels asks memory for the pixels that it transforms next and for those that it writes; one
- * that has not, for the weights of its next block.
+ * multiplies, an item that has all channels of both asks memory for the pixels that it transforms next and for those that it
+ * writes; one that has several blocks of the source's channels, for the weights of the next block.
  * With parts > 0 it leaves statistics of the target in `partial` (stats.h): part p is of groups p * chunk ..., and `span` is a
  * multiple of chunk, so that no sum depends on how groups are shared among items.
  * A product in the POINTS transformed values of a tile takes the place of TAPS^2 TILE^2 products: 4 times fewer for 3x3 in tiles
@@ -34,7 +34,9 @@
 #ifndef MOST_DEPTH
 #define MOST_DEPTH 64 /* channels of the source in a block */
 #endif
+#ifndef MOST_COLUMNS
 #define MOST_COLUMNS 64 /* channels of the target in a block */
+#endif
 #define WIDTH (NV * VW)
 /* Floats from a point to the next one in U: a vector more than it has, or all would have one place in a cache. */
 #define U_PITCH(a) ((a).depth * (a).columns + VW)

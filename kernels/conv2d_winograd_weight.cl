@@ -1,12 +1,12 @@
 /* Weight gradient of 3x3 and 5x5 convolutions of stride 1 by Winograd's minimal filtering (winograd.h), of one group: the
  * transpose of the convolution's own formula in its weights. Made for CPUs, as conv2d_winograd.cl is.
- *                     columns: K                       global id 0: `span` groups of tiles, id 1: block of rows and columns
+ *                     columns: K                       global id 0: part, some groups of tiles, id 1: block of rows and columns
  *          block 0 | block 1 | ...                     for each group of tiles:
  *   rows: +--------+                                      V = B^T x B      [POINTS][tile][rows]
  *   C     | one    |                                      U = A dy A^T     [POINTS][tile][columns]
  *         | item   |                                      M += V^T U       [POINTS][rows][columns], the tiles being the depth
  *         +--------+                                   dw = G^T M G
- * A part, that is an item's groups of tiles, has its own copy of dw; conv2d_reduce in conv2d_forms.cl adds them in order.
+ * A part, that is an item's groups of tiles, has a copy of dw of its own; conv2d_reduce in conv2d_forms.cl adds them in order.
  * Blocks are equal within one channel and no smaller than VW; a vector that would pass the end of a block is moved back to end
  * with it, and does some channels twice. Register tiles may pass a block's end, where V and U are 0. */
 #include "args.h"
@@ -78,7 +78,8 @@ void winograd_ask_weights(__global const float *dw, int rows, int columns, int d
         for (int k = 0; k < columns; k += VW) PREFETCH(dw + (r / rows * a.C + r % rows) * a.K + k);
 }
 
-/* M = V^T U, or M += V^T U after the first group. Before the last one is done, `rows` are those of dw, and else 0. */
+/* M = V^T U, or M += V^T U after the first group. While the last one is multiplied, `rows` are the rows of dw to ask
+ * for; else 0. */
 void winograd_products(__local const float *restrict u, __local const float *restrict v, __local float *restrict m, int count,
                        int u_pitch, int v_pitch, int begun, upcoming source_next, upcoming gradient_next,
                        __global const float *dw, int rows, int columns, mcl_winograd_args a)
@@ -159,14 +160,14 @@ __kernel void conv2d_winograd_weight(__global const float *restrict x, __global 
     winograd_clear_rest(v, rows, a.rows, v_pitch, a.group);
     winograd_clear_rest(u, columns, a.columns, u_pitch, a.group);
     dw += (part * TAPS * TAPS * a.C + c0) * a.K + k0;
-    for (int s = 0; s < a.span; s++) {
-        const int first = (part * a.span + s) * a.group, left = a.N * a.tiles_h * a.tiles_w - first, count = min(a.group, left);
-        const int ends = s + 1 == a.span || left <= a.group;
-        if (count <= 0) break;
+    const int tiles = a.N * a.tiles_h * a.tiles_w, groups = (tiles - 1) / a.group + 1;
+    const int begin = (int)((long)part * groups / a.parts), end = (int)((long)(part + 1) * groups / a.parts);
+    for (int g = begin; g < end; g++) {
+        const int first = g * a.group, count = min(a.group, tiles - first), ends = g + 1 == end;
         const int steps = POINTS * (a.columns / WIDTH) * (a.rows / P) * count;
         winograd_sources(x, v, first, count, c0, rows, a.rows, v_pitch, a PROLOGUE_ARGS);
         winograd_gradients(dy, u, first, count, k0, columns, u_pitch, a);
-        winograd_products(u, v, m, count, u_pitch, v_pitch, s > 0,
+        winograd_products(u, v, m, count, u_pitch, v_pitch, g > begin,
                           upcoming_tiles(x, first + a.group, rows == a.C ? count : 0, a.SH, a.SW * a.C, steps, a),
                           upcoming_tiles(dy, first + a.group, columns == a.K ? count : 0, a.TH, a.TW * a.K, steps, a), dw,
                           ends ? rows : 0, columns, a);

@@ -38,7 +38,7 @@ typedef struct columns {
 bool mcl__conv2d_depthwise_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)capabilities;
-    return problem->op == MCL__OP_conv2d && mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
+    return problem->op == MCL__OP_conv2d && mcl__epilogue_all_plain(&problem->epilogue);
 }
 
 /* It is computed once for each source row of a strip, or again for every row of taps beside as many products: less than a map's

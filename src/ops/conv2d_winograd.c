@@ -1,6 +1,6 @@
 /* Lowers 3x3 and 5x5 convolutions of stride 1 and one group to kernels/conv2d_winograd.cl and conv2d_winograd_weight.cl, which
  * explain the blocks that are chosen here: what a work-item has in scratch must fit a core's cache. No bit of a result depends on
- * how many cores there are. */
+ * how many cores there are; some do on how much local memory they have. */
 #include "conv2d_tile.h"
 #include "base/divide.h"
 #include "ops/batch_norm.h"
@@ -13,7 +13,7 @@ enum {
     P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
-    ITEMS = 16,      /* most work-items of a compute unit: enough that one which is late does less */
+    ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
     WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
     PARTS = 64,      /* most parts of statistics, whose bits depend on them */
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
@@ -62,7 +62,7 @@ static int64_t busiest(int chunks, int tiles, int blocks, int span, int units)
     return (items + units - 1) / units * (WEIGHTS + (int64_t)span * tiles);
 }
 
-/* Chunks of an item: of all that take within 3 % of the least time, the fewest. */
+/* Chunks of an item: of all that take within 3 % of the least time, the fewest, so that an item which is late does less. */
 static int choose_span(int chunks, int tiles, int blocks, int units)
 {
     int span = chunks;
@@ -115,7 +115,8 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(s.tile, taps));
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd", mcl__problem_prelude(problem, taken, prelude),
-                      "-DTILE=%d -DTAPS=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d", s.tile, taps, s.NV, P, MOST_DEPTH);
+                      "-DTILE=%d -DTAPS=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d -DMOST_COLUMNS=%d", s.tile, taps, s.NV, P,
+                      MOST_DEPTH, COLUMNS);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -167,8 +168,8 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
 enum {
     GROUP = 32,      /* most tiles in scratch together: sums are loaded and stored once for each group */
     LEAST_GROUP = 8,
-    COPIES = 32,     /* of the whole, at most: blocks and parts are the items, for a device of this class but not its size */
-    LEAST_GROUPS = 4 /* of a part, which makes a copy of the result */
+    MOST_ITEMS = 32, /* blocks and parts are the items, for a device of this class but not its size */
+    LEAST_GROUPS = 4 /* of a part, which makes a copy of the result; of two parts together, where nothing else is shared */
 };
 
 static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int points)
@@ -188,8 +189,8 @@ static int weight_rows(int K)
     return 16 / weight_vectors(K);
 }
 
-/* Equal groups of tiles, as large as `local` allows, in parts; they are as many as keep threads busy where blocks of channels
- * do not, and a power of two, which units share evenly. */
+/* Equal groups of tiles, as large as `local` allows, in parts, equal within one group; these are as many as keep threads busy
+ * where blocks of channels do not, and a power of two, which units share evenly. */
 static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
 {
     int tiles = args->N * args->tiles_h * args->tiles_w;
@@ -198,8 +199,8 @@ static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
     args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
     int groups = mcl__ceil_div(tiles, args->group), blocks = args->depth_blocks * args->column_blocks, parts = 1;
     if (blocks == 1 && groups >= LEAST_GROUPS) parts = 2;
-    while (2 * parts * blocks <= COPIES && 2 * parts * LEAST_GROUPS <= groups) parts *= 2;
-    args->span = mcl__ceil_div(groups, parts);
+    while (2 * parts * blocks <= MOST_ITEMS && 2 * parts * LEAST_GROUPS <= groups) parts *= 2;
+    args->parts = parts;
 }
 
 static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_t local)
@@ -229,8 +230,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 {
     int tile = tile_of(lowering);
     mcl_winograd_args args = weight_args(a, tile, mcl__lowering_capabilities(lowering)->local_memory);
-    int parts = mcl__ceil_div(mcl__ceil_div(args.N * args.tiles_h * args.tiles_w, args.group), args.span);
-    int elements = mcl__shape_elements(problem->out[0]);
+    int parts = args.parts, elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     char prelude[MCL__PRELUDE_BYTES];
     if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
@@ -306,7 +306,7 @@ bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl_
 bool mcl__conv2d_winograd_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)capabilities;
-    return mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
+    return mcl__epilogue_all_plain(&problem->epilogue);
 }
 
 void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)

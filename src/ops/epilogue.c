@@ -14,6 +14,11 @@ int mcl__epilogue_plain(const mcl__epilogue *epilogue, int first)
     return count;
 }
 
+bool mcl__epilogue_all_plain(const mcl__epilogue *epilogue)
+{
+    return mcl__epilogue_plain(epilogue, 0) == mcl__epilogue_points(epilogue);
+}
+
 typedef struct writer {
     char *text;
     size_t length;

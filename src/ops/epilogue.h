@@ -8,6 +8,7 @@
 /* How many of the epilogue's codes, from `first` on, a prelude can hold: those before the first DROPOUT or STATS. (A dropout's
  * stream is a number of its layer; in the text it would make a program for each layer.) */
 int mcl__epilogue_plain(const mcl__epilogue *epilogue, int first);
+bool mcl__epilogue_all_plain(const mcl__epilogue *epilogue); /* a prelude holds all of it, but for statistics */
 
 /* Writes the prelude of codes [first, first + count), none of them DROPOUT:
  *   EPILOGUE_PARAMS   kernel parameters, each with its leading comma: the codes' tensors in order

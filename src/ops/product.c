@@ -121,8 +121,7 @@ static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
 bool mcl__product_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     (void)capabilities;
-    return (problem->op == MCL__OP_conv2d || problem->op == MCL__OP_dense) &&
-           mcl__epilogue_plain(&problem->epilogue, 0) == mcl__epilogue_points(&problem->epilogue);
+    return (problem->op == MCL__OP_conv2d || problem->op == MCL__OP_dense) && mcl__epilogue_all_plain(&problem->epilogue);
 }
 
 /* Once for each tap and share of columns, while rows are staged: less than a map's memory costs. */

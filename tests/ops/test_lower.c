@@ -192,7 +192,10 @@ START_TEST(parts_for_any_device)
         ck_assert_int_eq(args->chunk, first.chunk);
         ck_assert_int_eq(args->group, first.group);
         ck_assert_int_eq(args->span % args->chunk, 0);
-        ck_assert_int_ge((int)command->global[0] * args->span * args->group, PICTURES * args->tiles_h * args->tiles_w);
+        int groups = (PICTURES * args->tiles_h * args->tiles_w - 1) / args->group + 1, items = (int)command->global[0];
+        ck_assert_int_eq(items, (groups - 1) / args->span + 1);
+        if (units == 1) ck_assert_int_le(items, 4); /* each transforms the weights */
+        if (units <= 16) ck_assert_int_le(((items - 1) / units + 1) * args->span * units, groups + groups / 5);
         mcl__lowered_free(&lowered);
     }
 }
