@@ -43,7 +43,7 @@ typedef struct mcl_winograd_args {
     int depth;                       /* most channels of a block of the source */
     int rows, columns;               /* of a block, rounded up to whole register tiles; rows: for the weight gradient */
     int group, span;                 /* tiles that are in local memory together, groups of a work-item */
-    int parts, chunk;                /* parts of the statistics, 0: none are wanted, and groups of a part */
+    int parts, chunk;                /* of the statistics, 0: none are wanted, and groups of a part; of the weight gradient */
     int in_place;                    /* do sums take the place of V? */
     int sum_tile, sum_point;         /* floats from one tile's sums to the next, one point's to the next */
 } mcl_winograd_args;

@@ -100,28 +100,12 @@ void winograd_weights(__global const float *restrict w, __local float *restrict 
         }
 }
 
-/* The weights of a block: all taps of `rows` rows from `at` on, which have `floats` each, are `pitch` apart, and lie `tap` floats
- * from the next tap's. */
-typedef struct weight_block {
-    __global const float *at;
-    int rows, floats, pitch, tap;
-} weight_block;
-
-/* Of channels [c0, c0 + depth) of the source and [k0, k0 + columns) of the target. */
+/* The weights of channels [c0, c0 + depth) of the source and [k0, k0 + columns) of the target. */
 weight_block weights_at(__global const float *w, int c0, int depth, int k0, int columns, mcl_winograd_args a)
 {
     const weight_block block = {w + (a.transposed ? k0 * a.C + c0 : c0 * a.K + k0), a.transposed ? columns : depth,
                                 a.transposed ? depth : columns, a.transposed ? a.C : a.K, a.C * a.K};
     return block;
-}
-
-/* Asks memory for the block's part [done, due) of `of`. */
-void winograd_ask_weights(weight_block block, int done, int due, int of)
-{
-    const int all = TAPS * TAPS * block.rows, last = all * due / of;
-    for (int r = all * done / of; r < last; r++)
-        for (int i = 0; i < block.floats; i += VW)
-            PREFETCH(block.at + r / block.rows * block.tap + r % block.rows * block.pitch + i);
 }
 
 /* M = V U, or M += V U after the first block of channels. */
@@ -132,7 +116,7 @@ void winograd_products(__local const float *restrict u, __local const float *v, 
     for (int q = 0, done = 0; q < POINTS; q++)
         for (int k = 0; k < columns; k += WIDTH)
             for (int t = 0; t < count; t += P, done++) {
-                if (weights_next.rows > 0) winograd_ask_weights(weights_next, done, done + 1, POINTS * tiles);
+                winograd_ask_weights(weights_next, done, POINTS * tiles);
                 __local const float *weight = u + q * U_PITCH(a) + k * a.depth;
                 __local const float *source = v + t * V_TILE + q * a.depth;
                 __local float *target = m + t * a.sum_tile + q * a.sum_point + k;

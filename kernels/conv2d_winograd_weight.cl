@@ -70,25 +70,17 @@ void winograd_clear_rest(__local float *values, int used, int channels, int pitc
             for (int c = used; c < channels; c++) values[q * pitch + t * channels + c] = 0.0f;
 }
 
-/* Asks memory for part `done` of `of` of the block of dw that is written soon. */
-void winograd_ask_weights(__global const float *dw, int rows, int columns, int done, int of, mcl_winograd_args a)
-{
-    const int all = TAPS * TAPS * rows, last = all * (done + 1) / of;
-    for (int r = all * done / of; r < last; r++)
-        for (int k = 0; k < columns; k += VW) PREFETCH(dw + (r / rows * a.C + r % rows) * a.K + k);
-}
-
-/* M = V^T U, or M += V^T U after the first group. While the last one is multiplied, `rows` are the rows of dw to ask
- * for; else 0. */
+/* M = V^T U, or M += V^T U after the first group. While it multiplies, it asks memory for `weights`, which are
+ * written next. */
 void winograd_products(__local const float *restrict u, __local const float *restrict v, __local float *restrict m, int count,
                        int u_pitch, int v_pitch, int begun, upcoming source_next, upcoming gradient_next,
-                       __global const float *dw, int rows, int columns, mcl_winograd_args a)
+                       weight_block weights, mcl_winograd_args a)
 {
     const int tiles = a.columns / WIDTH * (a.rows / P);
     for (int q = 0, done = 0; q < POINTS; q++)
         for (int k = 0; k < a.columns; k += WIDTH)
             for (int c = 0; c < a.rows; c += P, done++) {
-                if (rows > 0) winograd_ask_weights(dw, rows, columns, done, POINTS * tiles, a);
+                winograd_ask_weights(weights, done, POINTS * tiles);
                 __local const float *gradient = u + q * u_pitch + k;
                 __local const float *source = v + q * v_pitch + c;
                 __local float *target = m + (q * a.rows + c) * a.columns + k;
@@ -164,13 +156,14 @@ __kernel void conv2d_winograd_weight(__global const float *restrict x, __global 
     const int begin = (int)((long)part * groups / a.parts), end = (int)((long)(part + 1) * groups / a.parts);
     for (int g = begin; g < end; g++) {
         const int first = g * a.group, count = min(a.group, tiles - first), ends = g + 1 == end;
+        const weight_block weights = {dw, ends ? rows : 0, columns, a.K, a.C * a.K};
         const int steps = POINTS * (a.columns / WIDTH) * (a.rows / P) * count;
         winograd_sources(x, v, first, count, c0, rows, a.rows, v_pitch, a PROLOGUE_ARGS);
         winograd_gradients(dy, u, first, count, k0, columns, u_pitch, a);
         winograd_products(u, v, m, count, u_pitch, v_pitch, g > begin,
                           upcoming_tiles(x, first + a.group, rows == a.C ? count : 0, a.SH, a.SW * a.C, steps, a),
-                          upcoming_tiles(dy, first + a.group, columns == a.K ? count : 0, a.TH, a.TW * a.K, steps, a), dw,
-                          ends ? rows : 0, columns, a);
+                          upcoming_tiles(dy, first + a.group, columns == a.K ? count : 0, a.TH, a.TW * a.K, steps, a),
+                          weights, a);
     }
     for (int c = 0; c < rows; c++)
         for (int k = 0; k < columns; k += VW) {

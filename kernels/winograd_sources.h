@@ -1,4 +1,5 @@
-/* The source side of Winograd's minimal filtering, which the convolution and its weight gradient share. */
+/* The source side of Winograd's minimal filtering, and what it asks memory for, which the convolution and its weight gradient
+ * share. */
 #ifndef MCL_WINOGRAD_SOURCES_H
 #define MCL_WINOGRAD_SOURCES_H
 #include "conv2d_tile.h"
@@ -62,6 +63,22 @@ void winograd_sources(__global const float *restrict x, __local float *restrict 
             }
         }
     }
+}
+
+/* Weights of a block: all taps of `rows` rows from `at` on, which have `floats` each, are `pitch` apart, and lie `tap` floats from
+ * the next tap's. No rows: none. */
+typedef struct weight_block {
+    __global const float *at;
+    int rows, floats, pitch, tap;
+} weight_block;
+
+/* Asks memory for part `done` of `of` of a block. */
+void winograd_ask_weights(weight_block block, int done, int of)
+{
+    const int all = TAPS * TAPS * block.rows, last = all * (done + 1) / of;
+    for (int r = all * done / of; r < last; r++)
+        for (int i = 0; i < block.floats; i += VW)
+            PREFETCH(block.at + r / block.rows * block.tap + r % block.rows * block.pitch + i);
 }
 
 #endif
