@@ -7,4 +7,5 @@
 #include <monocle/operators.h>
 #include <monocle/status.h>
 #include <monocle/train.h>
+#include <monocle/wait.h>
 #endif

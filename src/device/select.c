@@ -181,8 +181,7 @@ static mcl_status fail_not_found(const catalogue *all, const char *selector, mcl
                      all->notes ? " [" : "", all->notes ? all->notes : "", all->notes ? "]" : "");
 }
 
-/* As many threads as the process may run on. */
-static int usable_cpus(void)
+int mcl__usable_cpus(void)
 {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -206,7 +205,7 @@ static mcl_status open_one(const catalogue *all, int i, const mcl_device_options
     mcl_device *opened = NULL;
     mcl_device_options own = *options;
     own.gemm = own.variant = own.kernels = own.helper = NULL;
-    if (own.threads == 0) own.threads = usable_cpus();
+    if (own.threads == 0) own.threads = mcl__usable_cpus();
     MCL_TRY_DONE(copy_text(&own.gemm, options->gemm, error));
     MCL_TRY_DONE(copy_text(&own.variant, options->variant, error));
     MCL_TRY_DONE(copy_text(&own.kernels, options->kernels, error));

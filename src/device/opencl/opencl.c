@@ -1,5 +1,6 @@
 /* The OpenCL device: context, queue, buffers, transfers and fences; and the backend's table. */
 #include "device/opencl/opencl.h"
+#include "device/wait.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ static void close_device(mcl_device *base)
     mcl__cl_profile_free(device);
     if (device->queue) clReleaseCommandQueue(device->queue);
     if (device->context) clReleaseContext(device->context);
+    if (device->awake) mcl__wait_awake_end();
     mcl__cl_cache_trim(device->cache);
     free(device->cache);
     free(device);
@@ -64,6 +66,7 @@ static mcl_status open_device(const mcl_device_info *info, const mcl_device_opti
     if (device->quirks & MCL__CL_KEEPS_CODE)
         device->binaries = mcl__cl_pocl_cache_is_ours(device->cache) ? MCL__CL_NEVER : MCL__CL_AT_CLOSE;
     MCL_TRY_DONE(open_queue(device, options, error));
+    device->awake = device->quirks & MCL__CL_SLEEPS && mcl__wait_awake_begin(info->compute_units);
     *opened = &device->base;
     return MCL_OK;
 done:

@@ -15,6 +15,7 @@ typedef enum mcl__cl_quirk {
     MCL__CL_BUILTINS = 1 << 4,   /* every program parses all functions there are: kernels/builtins.h declares ours */
     MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
     MCL__CL_KEEPS_LOOPS = 1 << 6, /* loops stay loops, end after 65,535 rounds, and long kernels compile for minutes */
+    MCL__CL_SLEEPS = 1 << 8,      /* its threads sleep between launches, if they are not kept awake */
     MCL__CL_HOST_PAGES = 1 << 7,  /* new memory comes page by page: buffers are pages of ours, which are zeros and are used early */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
@@ -72,7 +73,7 @@ typedef struct mcl__cl_device {
     cl_context context;
     cl_command_queue queue;
     unsigned quirks;
-    bool precise_division;
+    bool precise_division, awake; /* awake: threads are kept so */
     char identity[768]; /* device, driver, platform and library: what a binary or a verdict is valid for */
     char *cache;        /* folder; NULL: none */
     mcl__cl_binaries binaries;
