@@ -29,7 +29,7 @@
 #define NV 2 /* vectors of a register tile */
 #endif
 #ifndef P
-#define P 13 /* transformed tiles of a register tile */
+#define P 11 /* transformed tiles of a register tile */
 #endif
 #ifndef MOST_DEPTH
 #define MOST_DEPTH 64 /* channels of the source in a block */

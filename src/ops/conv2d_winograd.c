@@ -10,7 +10,7 @@
 
 enum {
     VW = 16,         /* floats of a vector */
-    P = 13,          /* transformed tiles of a register tile: a multiple of it is near the powers of two that tiles come in */
+    P = 11,          /* transformed tiles of a register tile: 32, 64, 128 ... tiles are 3 % fewer than a multiple of it */
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
@@ -49,7 +49,7 @@ static shape choose_shape(int tile, int taps, int C, int K)
  * quarter of `local` to the tensors. */
 static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t local)
 {
-    int most = 5 * P;
+    int most = 6 * P;
     if (weights_stay) return P;
     while (most > P && (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local)) most -= P;
     return mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), P);
