@@ -1,27 +1,40 @@
 /* Waiting for a condition: awake for a while, then asleep. While it is awake a thread gives its caller, who looks whether there is
- * work, one look after another; looks of all threads together are as frequent however many threads there are, for each takes the
- * lock that work is handed out under. */
+ * work, one look after another; the more threads a device has, the longer it is from look to look, for each takes the lock that
+ * work is handed out under. */
 #include "device/wait.h"
 #include "device/backend.h"
+#include <errno.h>
 #include <monocle/wait.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum {
-    AWAKE = 50000,    /* nanoseconds before a thread sleeps; 20000 and 200000 gain less */
-    LOOK = 250,       /* nanoseconds from one look to the next, for each thread of the device */
-    APART = 10000,    /* nanoseconds between two calls: there was work */
-    MOST_THREADS = 16 /* more would want measuring */
+    AWAKE = 50000,      /* nanoseconds before a thread sleeps; 200000 gain less */
+    LOOK = 250,         /* nanoseconds from one look to the next, for each thread of the device; 80 gain no more */
+    APART = 3000,       /* nanoseconds from a look to the next call: there was work, for looking takes less than one microsecond */
+    MOST_LOOKS = 10000, /* then it sleeps, whatever the time: a caller may take long for each look */
+    MOST_THREADS = 16   /* more would want measuring */
 };
 
-static atomic_int devices, look; /* those open; nanoseconds from one look to the next */
+static atomic_int devices, look; /* those open; from one look to the next, for the one opened last: PoCL's share their threads */
+
+/* CPUs that a control group's quota is worth (docker run --cpus); without one, more than there are. */
+static double quota(void)
+{
+    double time, period;
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    bool limited = file && fscanf(file, "%lf %lf", &time, &period) == 2 && period > 0;
+    if (file) fclose(file);
+    return limited ? time / period : 1e9;
+}
 
 bool mcl__wait_awake_begin(uint32_t threads)
 {
     const char *wanted = getenv("MONOCLE_SPIN");
-    if (threads < 2 || threads > MOST_THREADS || threads > (uint32_t)mcl__usable_cpus()) return false;
+    if (threads < 2 || threads > MOST_THREADS || threads > (uint32_t)mcl__usable_cpus() || threads > quota()) return false;
     if (wanted && strcmp(wanted, "0") == 0) return false;
     atomic_store(&look, LOOK * (int)threads);
     atomic_fetch_add(&devices, 1);
@@ -54,23 +67,27 @@ static void relax(void)
 static int sleep_on(pthread_cond_t *condition, pthread_mutex_t *mutex)
 {
     const struct timespec never = {.tv_sec = sizeof(time_t) > 4 ? (time_t)((int64_t)1 << 40) : INT32_MAX};
-    pthread_cond_timedwait(condition, mutex, &never);
-    return 0;
+    int code = pthread_cond_timedwait(condition, mutex, &never);
+    return code == ETIMEDOUT ? 0 : code;
 }
 
 int mcl_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
 {
-    static _Thread_local int64_t began, ended; /* of the calls in a row so far, the first one and the last one */
+    static _Thread_local int64_t began, ended; /* of the looks in a row so far, the first one and the last one */
+    static _Thread_local int looks;            /* since it last slept */
     if (atomic_load_explicit(&devices, memory_order_relaxed) == 0) return sleep_on(condition, mutex);
     int64_t now = nanoseconds(), until = now + atomic_load_explicit(&look, memory_order_relaxed);
     if (now - ended > APART) began = now;
-    if (now - began > AWAKE) {
-        ended = 0;
+    if (now - began > AWAKE || looks == MOST_LOOKS) {
+        ended = looks = 0;
         return sleep_on(condition, mutex);
     }
-    pthread_mutex_unlock(mutex);
+    looks++;
+    int code = pthread_mutex_unlock(mutex);
+    if (code != 0) return code;
     while (nanoseconds() < until) relax();
-    pthread_mutex_lock(mutex);
+    code = pthread_mutex_lock(mutex);
+    if (code == 0) pthread_testcancel();
     ended = nanoseconds();
-    return 0;
+    return code;
 }

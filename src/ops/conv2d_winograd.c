@@ -10,7 +10,7 @@
 
 enum {
     VW = 16,         /* floats of a vector */
-    P = 11,          /* transformed tiles of a register tile: 32, 64, 128 ... tiles are 3 % fewer than a multiple of it */
+    P = 11,          /* transformed tiles of a register tile: it rounds 32, 64, 128 ... tiles up by 3 %, where 13 adds up to 22 */
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */

@@ -10,6 +10,8 @@ prefix=$here/prefix
 
 cmake --install "$build" --prefix "$prefix" >"$here/log" || { cat "$here/log"; exit 1; }
 "$prefix/bin/monocle" version
+nm -D --defined-only "$prefix/bin/monocle" | grep -w pthread_cond_wait >"$here/log" ||
+    { echo "monocle does not export pthread_cond_wait"; exit 1; }
 libdir=$(dirname "$(find "$prefix" -name 'libmonocle.*' | head -n 1)")
 
 cmake -S "$source/tests/install/consumer" -B "$here/cmake" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_C_COMPILER="$compiler" \

@@ -32,7 +32,6 @@ enum {
     WIDE = 65535,          /* for so many work-items in a dimension, and more, PoCL has code of its own */
     SILENCE = 60000,       /* milliseconds without news after which nobody waits for helpers */
 };
-#define WITHIN "MONOCLE_HELPER" /* set in a helper's environment: whatever program it is, it starts no more of them */
 
 extern char **environ;
 
@@ -124,7 +123,7 @@ static char **helper_environment(void)
     char **made = malloc((count + 2) * sizeof *made);
     if (!made) return NULL;
     memcpy(made, environ, count * sizeof *made);
-    made[count] = WITHIN "=1";
+    made[count] = MCL__CL_HELPER "=1";
     made[count + 1] = NULL;
     return made;
 }
@@ -194,7 +193,7 @@ static void add_request(mcl__cl_device *device, request *asked, const mark *its)
 
 static bool may_help(const mcl__cl_device *device)
 {
-    return device->base.options.helper && device->base.threads > 1 && device->binaries == MCL__CL_NEVER && !getenv(WITHIN);
+    return device->base.options.helper && device->base.threads > 1 && device->binaries == MCL__CL_NEVER && !getenv(MCL__CL_HELPER);
 }
 
 void mcl__cl_helpers_ask(mcl__cl_device *device, mcl__kernel *kernel, const mcl__arg *args, int count, int dimensions,

@@ -15,8 +15,8 @@ typedef enum mcl__cl_quirk {
     MCL__CL_BUILTINS = 1 << 4,   /* every program parses all functions there are: kernels/builtins.h declares ours */
     MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
     MCL__CL_KEEPS_LOOPS = 1 << 6, /* loops stay loops, end after 65,535 rounds, and long kernels compile for minutes */
-    MCL__CL_SLEEPS = 1 << 8,      /* its threads sleep between launches, if they are not kept awake */
     MCL__CL_HOST_PAGES = 1 << 7,  /* new memory comes page by page: buffers are pages of ours, which are zeros and are used early */
+    MCL__CL_SLEEPS = 1 << 8,      /* its threads sleep between launches, if they are not kept awake */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
 int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);
@@ -152,6 +152,7 @@ mcl__cl_verdict mcl__cl_verdict_load(mcl__cl_device *device, const char *name, u
 void mcl__cl_verdict_save(mcl__cl_device *device, const char *name, mcl__cl_verdict verdict, uint32_t value);
 
 /* helpers.c */
+#define MCL__CL_HELPER "MONOCLE_HELPER" /* set in a helper's environment: whatever program it is, it starts no more of them */
 /* Has a launch's kernel compiled by other processes, where it may not have been yet. */
 void mcl__cl_helpers_ask(mcl__cl_device *device, mcl__kernel *kernel, const mcl__arg *args, int count, int dimensions,
                          const size_t *global, const size_t *local);
