@@ -194,7 +194,8 @@ START_TEST(parts_for_any_device)
         ck_assert_int_eq(args->span % args->chunk, 0);
         int groups = (PICTURES * args->tiles_h * args->tiles_w - 1) / args->group + 1, items = (int)command->global[0];
         ck_assert_int_eq(items, (groups - 1) / args->span + 1);
-        if (units == 1) ck_assert_int_le(items, 4); /* each transforms the weights */
+        if (units == 1) /* each transforms the weights, which takes as long as six tiles: in all, 3 % more than once */
+            ck_assert_int_le(6 * (items - 1), groups * args->group / 32);
         ck_assert_int_le(((items - 1) / units + 1) * args->span, groups / units + 2 * args->chunk); /* of the busiest unit */
         mcl__lowered_free(&lowered);
     }
