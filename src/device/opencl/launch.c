@@ -9,7 +9,8 @@
  * of the struct 2.8 and 1.3, since PoCL allocates each argument by itself, and those above 16 bytes aligned. Another malloc saves
  * a third in a quiet hour, nothing in a slow one; GLIBC_TUNABLES for fast bins and thread caches save nothing. Held back behind a
  * user event until all of a step is enqueued, launches cost no less at that batch; pointers into shared virtual memory, which PoCL
- * need not look after one by one, save 7 %. */
+ * need not look after one by one, save 7 %. Nor is there more to gain from a second queue for gradients of weights, whose launches
+ * wait only for what they read and for who else uses their memory: steps of six networks took 0.97 to 1.03 of the time. */
 #include "device/opencl/opencl.h"
 #include <inttypes.h>
 #include <stdio.h>
