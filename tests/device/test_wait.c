@@ -63,9 +63,12 @@ static waiter wait_a_while(long milliseconds)
     return w;
 }
 
-static void skip(const char *why)
+/* As for a device of two threads; false, and said, where the process has not so many CPUs. */
+static bool begin(void)
 {
-    fprintf(stderr, "skipped: %s\n", why);
+    bool two = mcl__wait_awake_begin(2);
+    if (!two) fprintf(stderr, "skipped: there are no two CPUs\n");
+    return two;
 }
 
 START_TEST(without_a_device_it_sleeps)
@@ -76,10 +79,7 @@ END_TEST
 
 START_TEST(awake_it_looks_and_then_sleeps)
 {
-    if (!mcl__wait_awake_begin(2)) {
-        skip("there are no two CPUs");
-        return;
-    }
+    if (!begin()) return;
     waiter w = wait_a_while(200);
     mcl__wait_awake_end();
     ck_assert_int_gt(w.returns, 0);
@@ -90,10 +90,7 @@ END_TEST
 
 START_TEST(a_caller_that_is_slow_to_look_sleeps)
 {
-    if (!mcl__wait_awake_begin(2)) {
-        skip("there are no two CPUs");
-        return;
-    }
+    if (!begin()) return;
     slow = true;
     waiter w = wait_a_while(600);
     slow = false;
@@ -105,9 +102,7 @@ END_TEST
 
 START_TEST(who_stays_awake)
 {
-    bool two = mcl__wait_awake_begin(2);
-    if (two) mcl__wait_awake_end();
-    else skip("there are no two CPUs");
+    if (begin()) mcl__wait_awake_end();
     ck_assert(!mcl__wait_awake_begin(1));
     ck_assert(!mcl__wait_awake_begin(17));
     ck_assert(!mcl__wait_awake_begin((uint32_t)mcl__usable_cpus() + 1));
@@ -121,7 +116,7 @@ START_TEST(threads_of_pocl_come_by)
 {
     mcl_device *device;
     if (mcl_device_open("Portable Computing Language", NULL, &device, NULL) != MCL_OK) {
-        skip("no PoCL");
+        fprintf(stderr, "skipped: no PoCL\n");
         return;
     }
     uint32_t units = mcl_device_get_info(device)->compute_units;
