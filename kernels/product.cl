@@ -8,7 +8,8 @@
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
  * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
- * memory at constant distances. While it multiplies, it asks memory for the rows of the next block or for those that it writes.
+ * memory at constant distances. While it multiplies, it asks memory for the weights that it stages next, for the rows of the next
+ * block, or for those that it writes.
  * With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
@@ -85,17 +86,45 @@ void stage_transposed(__local float *panel, __global const float *w, int count, 
     }
 }
 
+/* Where depth `d` of a class's weights begins. */
+__global const float *depth_of(__global const float *w, int d, taps t, mcl_product_args a)
+{
+    const int line = d / t.length, tap = d % t.length / a.run;
+    const int along = !a.joined ? line % t.lines : a.shift_w < 0 ? t.columns - 1 - tap : tap;
+    return w + ((t.r + line / t.lines * a.every_h) * a.KW + t.s + along * a.every_w) * a.tap_stride + d % a.run * a.depth_stride;
+}
+
 void stage_panel(__local float *panel, __global const float *w, int left, int first, int count, taps t, mcl_product_args a)
 {
     for (int d = first; d < first + count;) {
-        const int line = d / t.length, tap = d % t.length / a.run, c = d % a.run, rows = min(a.run - c, first + count - d);
-        const int along = !a.joined ? line % t.lines : a.shift_w < 0 ? t.columns - 1 - tap : tap;
-        __global const float *source = w + ((t.r + line / t.lines * a.every_h) * a.KW + t.s + along * a.every_w) * a.tap_stride;
-        if (a.column_stride == 1) stage_plain(panel, source + c * a.depth_stride, rows, left, a.depth_stride);
-        else stage_transposed(panel, source + c, rows, left, a.column_stride);
+        const int rows = min(a.run - d % a.run, first + count - d);
+        __global const float *source = depth_of(w, d, t, a);
+        if (a.column_stride == 1) stage_plain(panel, source, rows, left, a.depth_stride);
+        else stage_transposed(panel, source, rows, left, a.column_stride);
         d += rows;
         panel += rows * WIDTH;
     }
+}
+
+/* What is staged next, of which each tile asks for a vector of every row, while it multiplies. */
+typedef struct upcoming {
+    __global const float *weights;
+    int pitch, vectors;
+} upcoming;
+
+/* Behind panels that end at column `to`, of a part that ends at depth `end`: more panels of the part, the next part, or what the
+ * next item begins with. */
+upcoming upcoming_weights(__global const float *w, int to, int first_column, int last_column, int part, int end, int depth, taps t,
+                          mcl_product_args a)
+{
+    upcoming next = {w, 0, 0};
+    const int more = to < last_column, over = !more && end >= depth, column = more ? to : over ? last_column : first_column;
+    const int d = more ? end - part : over ? 0 : end;
+    if (a.stays || column >= a.columns || depth == 0) return next;
+    next.weights = depth_of(w, d, t, a) + column * a.column_stride;
+    next.pitch = a.column_stride == 1 ? a.depth_stride : a.column_stride;
+    next.vectors = (a.column_stride == 1 ? min(a.held * WIDTH, a.columns - column) : min(part, depth - d)) / VW;
+    return next;
 }
 
 /* Sums of `tall` rows that wait in y, into local memory. */
@@ -228,15 +257,18 @@ __kernel void product(__global const float *restrict x, __global const float *re
             for (int column = from; column < to && !(a.stays && done > 0); column += WIDTH)
                 stage_panel(weights + (column - from) * part, w + group * a.group_stride + column * a.column_stride,
                             a.columns - column, first, part, t, a);
+            const upcoming coming = upcoming_weights(w + group * a.group_stride, from + a.held * WIDTH, first_column, last_column,
+                                                     part, first + part, depth, t, a);
             for (int tile = 0; tile < rows / P * a.held; tile++) {
                 const int row = tile / a.held * P, column = from + tile % a.held * WIDTH;
                 const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
                 __local const int *target = at.target + row;
                 __local const float *panel = weights + (column - from) * part;
-                const int pace = a.pace ? a.pace : a.classes_w * a.TC;
+                int pace = a.pace ? a.pace : a.classes_w * a.TC;
                 __global const float *ahead = a.pace ? x + min(first_row + count + row, end) * a.pitch +
                                                            (first * a.held + tile % a.held * part) * pace
                                                      : y + *target * a.TC + channel;
+                if (tile < coming.vectors) ahead = coming.weights + tile * VW, pace = coming.pitch;
                 if (column >= to) continue;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED

@@ -41,50 +41,6 @@ typedef struct upcoming {
     int x_pitch, dy_pitch, x_vectors, dy_vectors;
 } upcoming;
 
-/* sums += down^T across, over `pixels` of both; `fresh` sums begin at 0. What stands beyond the block's rows and columns, up to
- * a tile, is multiplied too, into sums that are not written. Each tile asks for one vector of all upcoming pixels. */
-#define ADD_PRODUCTS(name, SPACE, AT)                                                                                         \
-    void name(__local float *sums, SPACE const float *down, int down_pitch, SPACE const float *across, int across_pitch,      \
-              int pixels, int tall, int wide, int sum_rows, int fresh, upcoming next)                                         \
-    {                                                                                                                         \
-        int tile = 0;                                                                                                         \
-        for (int column = 0; column < wide; column += WIDTH, sums += sum_rows * WIDTH) {                                      \
-            for (int row = 0; row < tall; row += P, tile++) {                                                                 \
-                __local float *own = sums + row * WIDTH;                                                                      \
-                SPACE const float *value = down + row, *vector = across + column;                                             \
-                __global const float *x = next.x + tile % next.x_vectors * VW;                                                \
-                __global const float *dy = next.dy + tile % next.dy_vectors * VW;                                             \
-                VECTOR sum[P][NV];                                                                                            \
-                UNROLL for (int i = 0; i < P; i++)                                                                            \
-                    UNROLL for (int j = 0; j < NV; j++)                                                                       \
-                        sum[i][j] = fresh ? (VECTOR)(0.0f) : LOCAL_AT_CONST(own + i * WIDTH, j);                              \
-                for (int d = 0; d < pixels; d++, value += down_pitch, vector += across_pitch) {                               \
-                    VECTOR b[NV];                                                                                             \
-                    PREFETCH(x);                                                                                              \
-                    PREFETCH(dy);                                                                                             \
-                    x += next.x_pitch, dy += next.dy_pitch;                                                                   \
-                    UNROLL for (int j = 0; j < NV; j++) b[j] = AT(vector, j);                                                 \
-                    UNROLL for (int i = 0; i < P; i++) {                                                                      \
-                        const VECTOR v = (VECTOR)(value[i]);                                                                  \
-                        UNROLL for (int j = 0; j < NV; j++) sum[i][j] = fma(v, b[j], sum[i][j]);                              \
-                    }                                                                                                         \
-                }                                                                                                             \
-                UNROLL for (int i = 0; i < P; i++)                                                                            \
-                    UNROLL for (int j = 0; j < NV; j++) LOCAL_AT(own + i * WIDTH, j) = sum[i][j];                             \
-            }                                                                                                                 \
-        }                                                                                                                     \
-    }
-#define UNROLL _Pragma("unroll")
-ADD_PRODUCTS(add_staged, __local, LOCAL_AT_CONST)
-ADD_PRODUCTS(add_direct, __global, GLOBAL_AT_CONST)
-
-/* The columns beyond the first `count` of a staged block, up to its pitch. */
-void clear_beyond(__local float *staged, int pitch, int pixels, int count)
-{
-    for (int i = 0; i < pixels; i++)
-        for (int q = count; q < pitch; q++) staged[i * pitch + q] = 0.0f;
-}
-
 /* The first `count` lanes of v. */
 void store_lanes(VECTOR v, __global float *p, int count)
 {
@@ -100,7 +56,56 @@ void write_plain(__global float *p, int pitch, __local const float *sums, int ro
             store_lanes(LOCAL_AT_CONST(sums + (j / WIDTH * sum_rows + i) * WIDTH + j % WIDTH, 0), p + i * pitch + j, columns - j);
 }
 
-/* The same from sums [panel of rows][column][WIDTH]. */
+/* sums += down^T across, over `pixels` of both; `fresh` sums begin at 0. What stands beyond the block's rows and columns, up to
+ * a tile, is multiplied too, into sums that are not written. Each tile asks for one vector of all upcoming pixels, or, where these
+ * pixels are the last and there is a target, for the part of it that it then writes while the cache has it. */
+#define ADD_PRODUCTS(name, SPACE, AT)                                                                                         \
+    void name(__local float *sums, SPACE const float *down, int down_pitch, SPACE const float *across, int across_pitch,      \
+              int pixels, int tall, int wide, int sum_rows, int fresh, upcoming next, __global float *target,                 \
+              int target_pitch)                                                                                               \
+    {                                                                                                                         \
+        int tile = 0;                                                                                                         \
+        for (int column = 0; column < wide; column += WIDTH) {                                                                \
+            for (int row = 0; row < tall; row += P, tile++) {                                                                 \
+                __local float *own = target && fresh ? sums : sums + (column / WIDTH * sum_rows + row) * WIDTH;               \
+                __global float *to = target ? target + row * target_pitch + column : 0;                                       \
+                SPACE const float *value = down + row, *vector = across + column;                                             \
+                __global const float *x = target ? to + tile % NV * VW : next.x + tile % next.x_vectors * VW;                 \
+                __global const float *dy = target ? to + (tile + 1) % NV * VW : next.dy + tile % next.dy_vectors * VW;        \
+                const int x_pitch = target ? target_pitch : next.x_pitch, dy_pitch = target ? target_pitch : next.dy_pitch;   \
+                VECTOR sum[P][NV];                                                                                            \
+                UNROLL for (int i = 0; i < P; i++)                                                                            \
+                    UNROLL for (int j = 0; j < NV; j++)                                                                       \
+                        sum[i][j] = fresh ? (VECTOR)(0.0f) : LOCAL_AT_CONST(own + i * WIDTH, j);                              \
+                for (int d = 0; d < pixels; d++, value += down_pitch, vector += across_pitch) {                               \
+                    VECTOR b[NV];                                                                                             \
+                    PREFETCH(x);                                                                                              \
+                    PREFETCH(dy);                                                                                             \
+                    x += x_pitch, dy += dy_pitch;                                                                             \
+                    UNROLL for (int j = 0; j < NV; j++) b[j] = AT(vector, j);                                                 \
+                    UNROLL for (int i = 0; i < P; i++) {                                                                      \
+                        const VECTOR v = (VECTOR)(value[i]);                                                                  \
+                        UNROLL for (int j = 0; j < NV; j++) sum[i][j] = fma(v, b[j], sum[i][j]);                              \
+                    }                                                                                                         \
+                }                                                                                                             \
+                UNROLL for (int i = 0; i < P; i++)                                                                            \
+                    UNROLL for (int j = 0; j < NV; j++) LOCAL_AT(own + i * WIDTH, j) = sum[i][j];                             \
+                if (target) write_plain(to, target_pitch, own, min(P, tall - row), min(WIDTH, wide - column), sum_rows);      \
+            }                                                                                                                 \
+        }                                                                                                                     \
+    }
+#define UNROLL _Pragma("unroll")
+ADD_PRODUCTS(add_staged, __local, LOCAL_AT_CONST)
+ADD_PRODUCTS(add_direct, __global, GLOBAL_AT_CONST)
+
+/* The columns beyond the first `count` of a staged block, up to its pitch. */
+void clear_beyond(__local float *staged, int pitch, int pixels, int count)
+{
+    for (int i = 0; i < pixels; i++)
+        for (int q = count; q < pitch; q++) staged[i * pitch + q] = 0.0f;
+}
+
+/* Sums of rows x columns to p, from sums [panel of rows][column][WIDTH]. */
 void write_transposed(__global float *p, int pitch, __local const float *sums, int rows, int columns, int sum_rows)
 {
     for (int i = 0; i < rows; i += VW) {
@@ -130,14 +135,16 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
     upcoming next = {x, dy, b.follow ? a.pitch : 0, a.TC, b.follow ? (rows + VW - 1) / VW : 1, (columns + VW - 1) / VW};
     clear_beyond(source, b.source_pitch, b.depth, rows);
     clear_beyond(gradient, b.gradient_pitch, b.depth, columns);
+    __global float *target = dw + (chunk * depth + row) * a.TC + group * a.columns + column;
     for (int first = chunk * b.chunk; first < last; first += b.depth) {
         const int pixels = min(b.depth, last - first), fresh = first == chunk * b.chunk;
+        __global float *finished = first + pixels == last && !b.swapped ? target : 0;
         if (b.follow) next.x = x + (first + pixels) * a.pitch + row;
         next.dy = dy + (first + pixels) * a.TC + group * a.columns + column;
         if (b.direct && first + pixels + MARGIN <= a.N * a.TH * a.TW) {
             __global const float *from = x + first * a.pitch, *to = dy + first * a.TC;
             add_direct(sums, b.swapped ? to : from, b.swapped ? a.TC : a.pitch, b.swapped ? from : to,
-                       b.swapped ? a.pitch : a.TC, pixels, tall, wide, b.sum_rows, fresh, next);
+                       b.swapped ? a.pitch : a.TC, pixels, tall, wide, b.sum_rows, fresh, next, finished, a.TC);
             continue;
         }
         place_rows(&at, first, pixels, pixels, 0, 0, a);
@@ -145,9 +152,7 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
         stage_gradient(gradient, b.gradient_pitch, dy, first, pixels, group * a.columns + column, columns, a);
         add_staged(sums, b.swapped ? gradient : source, b.swapped ? b.gradient_pitch : b.source_pitch,
                    b.swapped ? source : gradient, b.swapped ? b.source_pitch : b.gradient_pitch, pixels, tall, wide, b.sum_rows,
-                   fresh, next);
+                   fresh, next, finished, a.TC);
     }
-    __global float *target = dw + (chunk * depth + row) * a.TC + group * a.columns + column;
     if (b.swapped) write_transposed(target, a.TC, sums, rows, columns, b.sum_rows);
-    else write_plain(target, a.TC, sums, rows, columns, b.sum_rows);
 }

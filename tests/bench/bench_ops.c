@@ -90,6 +90,22 @@ static void bench_depthwise_in_network(void)
         }
 }
 
+static void bench_dense(void)
+{
+    static const struct { int C, K; } rows[] = {{3136, 512}, {784, 512}, {512, 512}, {512, 10}};
+    static const mcl__op_kind passes[] = {MCL__OP_dense, MCL__OP_dense_bwd_data, MCL__OP_dense_bwd_weight};
+    for (int pass = 0; pass < 3; pass++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            mcl__shape x = {2, {batch, rows[i].C}}, y = {2, {batch, rows[i].K}}, w = {2, {rows[i].C, rows[i].K}};
+            mcl__problem problem = {.op = passes[pass]};
+            char what[64];
+            input(&problem, pass == 1 ? y : x);
+            input(&problem, pass == 2 ? y : w);
+            snprintf(what, sizeof what, "%d to %d", rows[i].C, rows[i].K);
+            bench(&problem, what);
+        }
+}
+
 static void bench_pools(void)
 {
     static const struct { int size, C, kernel, stride, pad; } rows[] = {
@@ -191,6 +207,7 @@ int main(int argc, char **argv)
     bench_maps();
     bench_depthwise();
     bench_depthwise_in_network();
+    bench_dense();
     bench_pools();
     bench_global_pools();
     bench_sums();
