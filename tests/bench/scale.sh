@@ -1,28 +1,34 @@
 #!/usr/bin/env bash
 # Time a picture must stay the same, within 15 %, from batch 32 to 256, and over 1, 2, 4 and 8 times the data.
 #
-#   tests/bench/scale.sh [NETWORK...] [--device D] [--program FILE] [--rounds N]     networks: [lenet]
+#   tests/bench/scale.sh [NETWORK...] [--device D] [--program FILE] [--rounds N] [--python PYTHON]     networks: [lenet]
 #
-# The sizes are measured in turn, N times [3]; the median of each counts.
+# The sizes are measured in turn, N times [3]; the median of each counts. With a PYTHON that has torch, its batches are measured in
+# the same rounds, for comparison: what it takes decides nothing.
 set -u
 shopt -s lastpipe # judge notes its failures in this shell
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-program=$here/../../build/monocle device=auto rounds=3 networks=() failed=0
+program=$here/../../build/monocle device=auto rounds=3 python="" networks=() failed=0
 while [ $# -gt 0 ]; do
     case $1 in
     --device) device=$2; shift ;;
     --program) program=$2; shift ;;
     --rounds) rounds=$2; shift ;;
+    --python) python=$2; shift ;;
     -*) echo "scale.sh: unknown option $1" >&2; exit 2 ;;
     *) networks+=("$1") ;;
     esac
     shift
 done
 
-# speed NETWORK BATCH PICTURES: microseconds a picture
+# Of what measured a step: microseconds a picture
+a_picture() {
+    python3 -c 'import json, sys; print("%.2f" % (1e6 / json.loads(sys.stdin.read())["img_per_s"]))'
+}
+
+# speed NETWORK BATCH PICTURES
 speed() {
-    "$program" bench "$1" --device "$device" --batch "$2" --pictures "$3" --json |
-        python3 -c 'import json, sys; print("%.2f" % (1e6 / json.loads(sys.stdin.read())["img_per_s"]))'
+    "$program" bench "$1" --device "$device" --batch "$2" --pictures "$3" --json | a_picture
 }
 
 # judge WHAT: from lines "SIZE MICROSECONDS", the medians and by how much the largest is above the least
@@ -40,10 +46,18 @@ print("%s us a picture: %s; within %.1f %%%s" % (
 sys.exit(worst > 15)' "$1" || failed=1
 }
 
+scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 for network in "${networks[@]:-lenet}"; do
+    : >"$scratch/own" && : >"$scratch/torch"
     for ((round = 0; round < rounds; round++)); do
-        for batch in 32 64 128 256; do echo "$batch $(speed "$network" $batch $((4 * batch)))"; done
-    done | judge "$(printf '%-13s batch 32, 64, 128, 256:     ' "$network")"
+        for batch in 32 64 128 256; do
+            echo "$batch $(speed "$network" $batch $((4 * batch)))" >>"$scratch/own"
+            [ -z "$python" ] || echo "$batch $("$python" "$here/torch_train.py" "$network" eager --batch $batch | a_picture)" \
+                >>"$scratch/torch"
+        done
+    done
+    judge "$(printf '%-13s batch 32, 64, 128, 256:     ' "$network")" <"$scratch/own"
+    [ -z "$python" ] || (judge "$(printf '%-13s batches, PyTorch:            ' "$network")" <"$scratch/torch")
     for ((round = 0; round < rounds; round++)); do
         for data in 1 2 4 8; do echo "$data $(speed "$network" 64 $((1024 * data)))"; done
     done | judge "$(printf '%-13s data 1, 2, 4, 8 times 1024: ' "$network")"
