@@ -11,9 +11,9 @@ enum { SHOWN_LAYERS = 15 };
 static const double MiB = 0x1p20;
 
 static struct {
-    const char *device, *batch, *steps, *pictures, *threads, *variant, *tuning;
+    const char *device, *batch, *steps, *pictures, *threads, *variant, *tuning, *recompute;
     bool json, layers, all;
-} given = {.batch = "0", .steps = "0", .pictures = "0", .threads = "0", .tuning = "auto"};
+} given = {.batch = "0", .steps = "0", .pictures = "0", .threads = "0", .tuning = "auto", .recompute = "auto"};
 
 static const mcl__option options[] = {
     MCL__DEVICE_OPTION(&given.device),
@@ -24,6 +24,8 @@ static const mcl__option options[] = {
     {.name = "variant", .value = "V", .help = "force kernel variants by name, such as reference", .text = &given.variant},
     {.name = "tuning", .value = "T", .help = "rows that choose kernels: auto (the user's own, else shipped), shipped, or off",
      .words = "auto shipped off", .text = &given.tuning},
+    {.name = "recompute", .value = "R", .help = "make cheap activations again instead of keeping them: auto, on or off",
+     .words = "auto on off", .text = &given.recompute},
     {.name = "layers", .help = "also each node of the plan: those that lose the most time first", .flag = &given.layers},
     {.name = "all", .help = "with --layers: every node, not the first 15", .flag = &given.all},
     {.name = "json", .help = "an object a line for each network", .flag = &given.json},
@@ -168,11 +170,14 @@ static mcl_status bench(const char *name, const mcl__bench_options *common, mcl_
     return status;
 }
 
-/* The number in mcl_tuning of what --tuning names, or -1. */
-static int tuning_of(const char *word)
+static const char *const tunings[] = {[MCL_TUNING_AUTO] = "auto", [MCL_TUNING_SHIPPED] = "shipped", [MCL_TUNING_OFF] = "off"};
+static const char *const recomputes[] = {
+    [MCL_RECOMPUTE_AUTO] = "auto", [MCL_RECOMPUTE_ON] = "on", [MCL_RECOMPUTE_OFF] = "off"};
+
+/* Which of three words, or -1. */
+static int which(const char *const words[3], const char *word)
 {
-    static const char *const words[] = {[MCL_TUNING_AUTO] = "auto", [MCL_TUNING_SHIPPED] = "shipped", [MCL_TUNING_OFF] = "off"};
-    for (int i = 0; i < (int)(sizeof words / sizeof *words); i++)
+    for (int i = 0; i < 3; i++)
         if (strcmp(words[i], word) == 0) return i;
     return -1;
 }
@@ -181,8 +186,9 @@ static int run_bench(int argc, char **argv)
 {
     const mcl__subcommand *self = &mcl__subcommand_bench;
     mcl__options(self, &argc, argv);
-    int tuning = tuning_of(given.tuning);
+    int tuning = which(tunings, given.tuning), recompute = which(recomputes, given.recompute);
     if (tuning < 0) return mcl__usage_error(self, "--tuning is auto, shipped or off, not \"%s\"", given.tuning);
+    if (recompute < 0) return mcl__usage_error(self, "--recompute is auto, on or off, not \"%s\"", given.recompute);
     mcl__bench_options common = {
         .device = given.device,
         .device_options = {.threads = mcl__number(self, "threads", given.threads, 0, 1024), .variant = given.variant,
@@ -190,6 +196,7 @@ static int run_bench(int argc, char **argv)
         .batch = mcl__number(self, "batch", given.batch, 0, 1000000),
         .steps = mcl__number(self, "steps", given.steps, 0, 200),
         .pictures = mcl__number(self, "pictures", given.pictures, 0, 100000000),
+        .recompute = (mcl_recompute)recompute,
         .layers = given.layers,
     };
     if (given.all && !given.layers) return mcl__usage_error(self, "--all goes with --layers");

@@ -12,17 +12,6 @@ static int products(const mcl__lowered *lowered)
     return count;
 }
 
-static double flops(const mcl__graph *graph, const mcl__node *node)
-{
-    const mcl__op *op = mcl__op_get(node->op);
-    mcl__problem problem = mcl__graph_problem(graph, node);
-    if (op->view) return 0.0;
-    if (op->flops) return op->flops(&problem);
-    double elements = 0.0;
-    for (int i = 0; i < problem.outputs; i++) elements += mcl__shape_elements(problem.out[i]);
-    return elements;
-}
-
 /* Bound tensors outside the model: the data set and what a caller gave. */
 static uint64_t data_bytes(const mcl__graph *graph)
 {
@@ -41,7 +30,7 @@ void mcl__plan_count(mcl__plan *plan)
     for (int n = 0; n < plan->graph->nodes; n++) {
         s->nodes += !mcl__op_get(plan->graph->node[n].op)->view;
         s->products += products(&plan->lowered[n]);
-        s->flops += flops(plan->graph, &plan->graph->node[n]);
+        s->flops += mcl__graph_flops(plan->graph, &plan->graph->node[n]);
     }
     for (int i = 0; i < MCL__SEGMENTS; i++) s->launches[i] = (int)plan->segment[i].count;
     s->derive_launches = (int)plan->derive.count;
@@ -114,7 +103,7 @@ static void print_node(FILE *file, const mcl__plan *plan, int n, widths w)
     if (lowered->variant) { /* a view neither moves nor computes anything */
         snprintf(launches, sizeof launches, "%zu", plan->span[n].count);
         snprintf(bytes, sizeof bytes, "%.1f", (double)touched(plan, n) / 1024.0);
-        snprintf(work, sizeof work, "%.2f", flops(graph, node) / 1e6);
+        snprintf(work, sizeof work, "%.2f", mcl__graph_flops(graph, node) / 1e6);
     }
     fprintf(file, "%-*s  %-*s  %-*s  %-*s  %-8s  %8s  %10s  %9s", w.node, node->name, w.op, op, w.shape,
             mcl__shape_text(graph->tensor[node->out[0]].shape, shape), w.variant, variant_name(plan, n),
@@ -161,7 +150,7 @@ mcl__node_report mcl__plan_node(const mcl__plan *plan, int n)
     operator_text(node, report.op, sizeof report.op);
     mcl__shape_text(plan->graph->tensor[node->out[0]].shape, report.shape);
     if (!variant) return report;
-    report.flops = flops(plan->graph, node);
+    report.flops = mcl__graph_flops(plan->graph, node);
     report.bytes = (double)touched(plan, n);
     return report;
 }

@@ -19,7 +19,8 @@ mcl_status mcl__graph_prologue(mcl__graph *graph, const mcl__capabilities *capab
 /* Is a tensor there only for the nodes that read it: not kept, not bound to memory, without views? */
 bool mcl__graph_only_read(const mcl__graph *graph, int tensor);
 
-/* Makes cheap activations again in the backward pass instead of keeping them; *count: how many. After fusion. */
-mcl_status mcl__graph_recompute(mcl__graph *graph, int *count);
+/* Makes cheap activations again in the backward pass instead of keeping them, the first of the graph first, as long as that adds no
+ * more than this share to what the graph computes and moves; *count: how many. After fusion. */
+mcl_status mcl__graph_recompute(mcl__graph *graph, double share, int *count);
 
 #endif

@@ -228,6 +228,17 @@ mcl__problem mcl__graph_problem(const mcl__graph *graph, const mcl__node *node)
     return problem;
 }
 
+double mcl__graph_flops(const mcl__graph *graph, const mcl__node *node)
+{
+    const mcl__op *op = mcl__op_get(node->op);
+    mcl__problem problem = mcl__graph_problem(graph, node);
+    if (op->view) return 0.0;
+    if (op->flops) return op->flops(&problem);
+    double elements = 0.0;
+    for (int i = 0; i < problem.outputs; i++) elements += mcl__shape_elements(problem.out[i]);
+    return elements;
+}
+
 int mcl__graph_root(const mcl__graph *graph, int tensor)
 {
     while (graph->tensor[tensor].alias >= 0) tensor = graph->tensor[tensor].alias;

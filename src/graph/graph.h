@@ -76,6 +76,8 @@ int mcl__graph_twin(mcl__graph *graph, int tensor);
 /* Fusion: chains of map nodes become one, and move into the epilogue of their producer, where the intermediate has no other
  * reader and is not kept; at most six codes. Statistics by channel end the epilogue of what makes their input. */
 mcl_status mcl__graph_fuse(mcl__graph *graph);
+
 mcl__problem mcl__graph_problem(const mcl__graph *graph, const mcl__node *node);
+double mcl__graph_flops(const mcl__graph *graph, const mcl__node *node);
 
 #endif

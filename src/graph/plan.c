@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define LEAST_ALIGNMENT 64
+#define NEARLY_FREE (1.0 / 64) /* the share of a step for which activations are made again without being asked */
 #define LOOK_FLOATS (1 << 18) /* what mcl__plan_find_bad reads at a time */
 
 uint64_t mcl__plan_alignment(const mcl_device *device)
@@ -96,7 +97,8 @@ mcl_status mcl__plan_prepare(mcl__graph *graph, const mcl__plan_options *options
     if (!options->no_fuse) MCL_TRY(mcl__graph_fuse(graph));
     if (!options->no_fuse) MCL_TRY(mcl__graph_prologue(graph, &capabilities, forced_variant(graph->model->device, options)));
     MCL_TRY(mcl__graph_order(graph, NULL));
-    return options->recompute == MCL__RECOMPUTE_ON ? mcl__graph_recompute(graph, &count) : MCL_OK;
+    if (options->recompute == MCL__RECOMPUTE_OFF) return MCL_OK;
+    return mcl__graph_recompute(graph, options->recompute == MCL__RECOMPUTE_ON ? 1.0 : NEARLY_FREE, &count);
 }
 
 static mcl_status lower_and_place(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
@@ -129,7 +131,8 @@ static void forget_places(mcl__plan *plan, int nodes)
     mcl__memory_free(&plan->memory);
 }
 
-/* Where there is too little memory, activations are made again; a device that has refused memory once refuses everything. */
+/* Where there is too little memory, all activations that can be are made again; a device that has refused memory once refuses
+ * everything. */
 static mcl_status place_plan(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
 {
     mcl_error first = {0};
@@ -138,7 +141,7 @@ static mcl_status place_plan(mcl__plan *plan, const mcl__plan_options *options, 
     if (status == MCL_ERROR_MEMORY && options->recompute == MCL__RECOMPUTE_AUTO &&
         mcl_device_error(plan->device)->status == MCL_OK) {
         forget_places(plan, nodes);
-        MCL_TRY(mcl__graph_recompute(plan->graph, &remade));
+        MCL_TRY(mcl__graph_recompute(plan->graph, 1.0, &remade));
         if (remade > 0) return lower_and_place(plan, options, error);
     }
     return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "%s", first.text);

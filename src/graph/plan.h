@@ -10,7 +10,8 @@ typedef enum mcl__recompute { MCL__RECOMPUTE_AUTO, MCL__RECOMPUTE_ON, MCL__RECOM
 
 typedef struct mcl__plan_options {
     bool no_fuse;          /* `fuse: off` */
-    mcl__recompute recompute; /* make cheap activations again in the backward pass; auto: when there is too little memory else */
+    mcl__recompute recompute; /* make cheap activations again in the backward pass; auto: those that are nearly free, and all when
+                               * there is too little memory else */
     bool no_share;         /* every tensor its own memory, for tests */
     const char *variant;   /* force variants by name; NULL: the device's option, else choose */
 } mcl__plan_options;

@@ -1,16 +1,20 @@
-/* Less memory for a little work: an activation that a map of channels' numbers makes is not kept for the backward pass, but made
- * again just before it is first read there. Only where the map's own input lives that long anyway. The numbers stay the same. */
+/* Less memory for a little work: an activation that a map makes of one tensor or a sum of two is not kept for the backward pass,
+ * but made again just before it is first read there. Only where what the map reads lives that long anyway: of residual blocks that
+ * follow each other it is every second sum. The numbers stay the same. */
 #include "graph/fuse.h"
+#include "graph/memory.h"
 #include <stdlib.h>
 #include <string.h>
 
-/* Numbers by channel and activations: nothing large but x is read again, and nothing is drawn. */
+/* Numbers by channel, activations and a sum: nothing is drawn. */
 static bool cheap(const mcl__node *node)
 {
     if (node->op != MCL__OP_map || node->backward || node->segment != MCL__COMPUTE || node->outputs != 1) return false;
     for (int i = 0; i < node->epilogue.count; i++) {
         int code = node->epilogue.code[i].code;
-        if (code != MCL_EP_BIAS && code != MCL_EP_SCALE_SHIFT && code != MCL_EP_ACT && code != MCL_EP_SCALE) return false;
+        if (code != MCL_EP_BIAS && code != MCL_EP_SCALE_SHIFT && code != MCL_EP_ACT && code != MCL_EP_SCALE &&
+            code != MCL_EP_ADD)
+            return false;
     }
     return true;
 }
@@ -22,21 +26,33 @@ static bool reads(const mcl__node *node, int tensor)
     return false;
 }
 
+/* Is a tensor bound to memory, or read by `node` or a later one? */
+static bool alive_at(const mcl__graph *graph, int tensor, int node)
+{
+    if (graph->tensor[tensor].bound.buffer) return true;
+    for (int n = node; n < graph->nodes; n++)
+        if (reads(&graph->node[n], tensor)) return true;
+    return false;
+}
+
 /* The node before which the result of node `map` is to be made again, or -1. */
 static int remake_at(const mcl__graph *graph, int map)
 {
     const mcl__node *node = &graph->node[map];
-    int y = node->out[0], x = node->in[0], first = -1;
-    bool forward = false, alive = graph->tensor[x].bound.buffer != NULL;
+    int y = node->out[0], first = -1;
+    bool forward = false;
     if (!cheap(node) || !mcl__graph_only_read(graph, y)) return -1;
-    for (int n = map + 1; n < graph->nodes; n++) {
-        if (reads(&graph->node[n], y)) {
-            if (!graph->node[n].backward) forward = true;
-            else if (first < 0) first = n;
-        }
-        alive |= first >= 0 && reads(&graph->node[n], x);
+    for (int n = map + 1; n < graph->nodes && first < 0; n++) {
+        if (!reads(&graph->node[n], y)) continue;
+        if (graph->node[n].backward) first = n;
+        else forward = true;
     }
-    return forward && alive ? first : -1;
+    if (!forward || first < 0) return -1;
+    for (int i = 0; i < node->inputs; i++) { /* numbers by channel are too small to count */
+        bool large = mcl__tensor_bytes(&graph->tensor[node->in[i]]) == mcl__tensor_bytes(&graph->tensor[y]);
+        if (large && !alive_at(graph, node->in[i], first)) return -1;
+    }
+    return first;
 }
 
 /* Nodes in a new order: those that make something again each before the first that reads it. */
@@ -60,16 +76,30 @@ static mcl_status insert(mcl__graph *graph, const int *before, const int *twin, 
     return mcl__graph_order(graph, NULL);
 }
 
-mcl_status mcl__graph_recompute(mcl__graph *graph, int *count)
+/* The work of a node, in FLOPs: its own, and those that a device could do while its activations move. Of GPUs that are 10 to 60 for
+ * a byte, of CPUs 4. */
+static double cost(const mcl__graph *graph, const mcl__node *node)
 {
+    enum { FLOPS_A_BYTE = 30 };
+    double bytes = 0;
+    for (int i = 0; i < node->inputs + node->outputs; i++) {
+        const mcl__tensor *tensor = &graph->tensor[i < node->inputs ? node->in[i] : node->out[i - node->inputs]];
+        if (!tensor->bound.buffer && tensor->alias < 0) bytes += (double)mcl__tensor_bytes(tensor);
+    }
+    return mcl__graph_flops(graph, node) + FLOPS_A_BYTE * bytes;
+}
+
+mcl_status mcl__graph_recompute(mcl__graph *graph, double share, int *count)
+{
+    double left = 0;
     *count = 0;
     if (graph->error.status != MCL_OK || graph->nodes == 0) return graph->error.status;
+    for (int n = 0; n < graph->nodes; n++) left += share * cost(graph, &graph->node[n]);
     int *before = malloc((size_t)graph->nodes * sizeof *before), *twin = malloc((size_t)graph->nodes * sizeof *twin);
     for (int map = 0; before && twin && map < graph->nodes; map++) {
-        int source = graph->tensor[graph->node[map].in[0]].producer;
-        bool gone = source >= 0 && source < map && before[source] >= 0; /* its own input is not kept */
-        before[map] = gone ? -1 : remake_at(graph, map);
+        before[map] = cost(graph, &graph->node[map]) > left ? -1 : remake_at(graph, map);
         if (before[map] < 0) continue;
+        left -= cost(graph, &graph->node[map]);
         int y = graph->node[map].out[0];
         twin[map] = mcl__graph_twin(graph, y);
         for (int n = before[map]; n < graph->nodes; n++)

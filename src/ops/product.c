@@ -33,8 +33,8 @@ static int common_divisor(int a, int b)
     return b ? common_divisor(b, a % b) : a;
 }
 
-/* What a tile takes for a block of rows x columns, by what it covers. A single vector loads a value for each multiply-add, and takes
- * 1.3 times as long for it. */
+/* What a tile takes for a block of rows x columns, by what it covers. A single vector loads a value for each multiply-add, and
+ * takes 1.3 times as long for it. */
 static double tile_cost(mcl__product_tile t, int rows, int columns)
 {
     return (t.NV == 1 ? 1.3 : 1.0) * mcl__round_up(rows, t.P) * mcl__round_up(columns, t.NV * VW);

@@ -40,7 +40,8 @@ static uint64_t growth(uint64_t before, uint64_t after) { return after > before 
 static mcl_status prepare(mcl__rig *r, const mcl__bench_options *options, mcl_error *error)
 {
     int pictures = options->pictures ? options->pictures : 4 * options->batch;
-    mcl_train_options train = {.batch = options->batch, .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f};
+    mcl_train_options train = {.batch = options->batch, .learning_rate = 0.01f, .momentum = 0.9f, .weight_decay = 5e-4f,
+                               .recompute = options->recompute};
     MCL_TRY(mcl__rig_create(r, &train, pictures < options->batch ? options->batch : pictures, error));
     return mcl__rig_plan(r, error);
 }

@@ -4,13 +4,14 @@
 #define MCL_TRAIN_BENCH_H
 #include "device/peak.h"
 #include "graph/plan.h"
-#include <monocle/network.h>
+#include <monocle/train.h>
 
 typedef struct mcl__bench_options {
     const char *device;               /* a selector, as mcl_device_open() takes it */
     mcl_device_options device_options;
     int batch;
     int pictures;                     /* in the made-up data set; 0: four batches */
+    mcl_recompute recompute;
     int steps;                        /* measured; 0: as many as fit in two seconds, at least 5 and at most 200 */
     bool layers;                      /* also each node's time */
 } mcl__bench_options;

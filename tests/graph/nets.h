@@ -230,12 +230,42 @@ static int mobile_emit(mcl__graph *graph, int x)
     return net_dense(graph, "fc", c);
 }
 
+/* Residual blocks one after another: each sum is read by the next block's convolution and by its sum. */
+#define BLOCK_PARAMETERS(n)                                                                                             \
+    {.name = "conv" n ".weight", .shape = {4, {3, 3, 16, 16}}}, {.name = "bn" n ".weight", .shape = {1, {16}}, .group = 1}, \
+        {.name = "bn" n ".bias", .shape = {1, {16}}, .group = 1}
+#define BLOCK_RUNNINGS(n) \
+    {.name = "bn" n ".running_mean", .shape = {1, {16}}}, {.name = "bn" n ".running_var", .shape = {1, {16}}}
+static const mcl__slot blocks_parameters[] = {
+    {.name = "conv0.weight", .shape = {4, {3, 3, 3, 16}}}, {.name = "bn0.weight", .shape = {1, {16}}, .group = 1},
+    {.name = "bn0.bias", .shape = {1, {16}}, .group = 1},  BLOCK_PARAMETERS("1"), BLOCK_PARAMETERS("2"), BLOCK_PARAMETERS("3"),
+    {.name = "fc.weight", .shape = {2, {16, CLASSES}}},    {.name = "fc.bias", .shape = {1, {CLASSES}}, .group = 1},
+};
+static const mcl__slot blocks_runnings[] = {BLOCK_RUNNINGS("0"), BLOCK_RUNNINGS("1"), BLOCK_RUNNINGS("2"), BLOCK_RUNNINGS("3")};
+
+static int blocks_emit(mcl__graph *graph, int x)
+{
+    int n = graph->tensor[x].shape.d[0];
+    for (int block = 0; block < 4; block++) {
+        char conv[8], bn[8], act[8];
+        snprintf(conv, sizeof conv, "conv%d", block);
+        snprintf(bn, sizeof bn, "bn%d", block);
+        snprintf(act, sizeof act, "act%d", block);
+        int y = net_batch_norm(graph, bn, net_conv(graph, conv, x, 3, 1, 1, 1));
+        if (block > 0) y = net_map(graph, "residual", MCL_EP_ADD, 0, y, x);
+        x = net_map(graph, act, MCL_EP_ACT, MCL_ACT_RELU, y, -1);
+    }
+    x = net_region(graph, "flatten", MCL__OP_reshape, net_pool(graph, "gap", MCL__OP_global_avg_pool, x, 0, 0, 0), SHAPE(n, 16), 0);
+    return net_dense(graph, "fc", x);
+}
+
 static const net_kind net_kinds[] = {
     {"mlp", mlp_parameters, COUNT(mlp_parameters), NULL, 0, {1, {10}}, mlp_emit},
     {"conv", conv_parameters, COUNT(conv_parameters), conv_runnings, COUNT(conv_runnings), {3, {8, 8, 3}}, conv_emit},
     {"mobile", mobile_parameters, COUNT(mobile_parameters), mobile_runnings, COUNT(mobile_runnings), {3, {8, 8, 3}}, mobile_emit},
+    {"blocks", blocks_parameters, COUNT(blocks_parameters), blocks_runnings, COUNT(blocks_runnings), {3, {8, 8, 3}}, blocks_emit},
 };
-enum { MLP, CONV, MOBILE, KINDS };
+enum { MLP, CONV, MOBILE, BLOCKS, KINDS };
 
 /* --- Models and plans --------------------------------------------------------------------------------------------------- */
 

@@ -1,4 +1,5 @@
 /* Fusion: what joins, what must not, and that the numbers stay. */
+#include "graph/fuse.h"
 #include "nets.h"
 
 static mcl__graph *empty_graph(const test_net *net)
@@ -309,10 +310,11 @@ START_TEST(evaluation_folds_batch_norm)
 END_TEST
 
 /* The gradients of one step, and the bytes that its plan placed. The reference kernels: others' workspaces would hide them. */
-static float *gradients_of(mcl_device *device, mcl__recompute recompute, bool short_of_memory, int *elements, uint64_t *bytes)
+static float *gradients_of(mcl_device *device, int kind, mcl__recompute recompute, bool short_of_memory, int *elements,
+                           uint64_t *bytes)
 {
     uint64_t memory = device->info.memory;
-    test_net net = net_create(device, CONV, &net_sgd, BATCH, 1);
+    test_net net = net_create(device, kind, &net_sgd, BATCH, 1);
     if (short_of_memory) device->info.memory = device->counters.bytes_allocated + *bytes - 1;
     mcl__plan *plan = net_plan(&net, true, &(mcl__plan_options){.recompute = recompute, .variant = "reference"});
     device->info.memory = memory;
@@ -326,23 +328,43 @@ static float *gradients_of(mcl_device *device, mcl__recompute recompute, bool sh
     return gradients;
 }
 
-/* What is made again has the same bits. `auto` does it where there is too little memory otherwise. */
+/* What is made again has the same bits. `auto` does all of it where there is too little memory otherwise. */
 START_TEST(recomputed_activations)
 {
     TEST_DEVICE(device);
-    int elements;
-    uint64_t kept = 0, remade = 0, chosen = 0, short_of;
-    float *gradient[4];
-    gradient[0] = gradients_of(device, MCL__RECOMPUTE_OFF, false, &elements, &kept);
-    gradient[1] = gradients_of(device, MCL__RECOMPUTE_ON, false, &elements, &remade);
-    gradient[2] = gradients_of(device, MCL__RECOMPUTE_AUTO, false, &elements, &chosen);
-    short_of = kept;
-    gradient[3] = gradients_of(device, MCL__RECOMPUTE_AUTO, true, &elements, &short_of);
-    ck_assert_uint_lt(remade, kept);
-    ck_assert_uint_eq(chosen, kept);
-    ck_assert_uint_eq(short_of, remade);
-    for (int i = 1; i < 4; i++) ck_assert_mem_eq(gradient[i], gradient[0], (size_t)elements * sizeof **gradient);
-    for (int i = 0; i < 4; i++) free(gradient[i]);
+    for (int kind = CONV; kind < KINDS; kind++) {
+        int elements;
+        uint64_t kept = 0, remade = 0, short_of;
+        float *gradient[3];
+        gradient[0] = gradients_of(device, kind, MCL__RECOMPUTE_OFF, false, &elements, &kept);
+        gradient[1] = gradients_of(device, kind, MCL__RECOMPUTE_ON, false, &elements, &remade);
+        short_of = kept;
+        gradient[2] = gradients_of(device, kind, MCL__RECOMPUTE_AUTO, true, &elements, &short_of);
+        ck_assert_uint_lt(remade, kept);
+        ck_assert_uint_eq(short_of, remade);
+        for (int i = 1; i < 3; i++) ck_assert_mem_eq(gradient[i], gradient[0], (size_t)elements * sizeof **gradient);
+        for (int i = 0; i < 3; i++) free(gradient[i]);
+    }
+}
+END_TEST
+
+/* Of residual blocks that follow each other every second sum, since the next one is made of it; and no more than was asked for. */
+START_TEST(recomputed_sums)
+{
+    static const struct { double share; int count; } rows[] = {{0, 0}, {0.05, 1}, {1, 2}};
+    TEST_DEVICE(device);
+    for (int row = 0; row < COUNT(rows); row++) {
+        test_net net = net_create(device, BLOCKS, &net_sgd, BATCH, 1);
+        mcl__graph *graph = net_graph(&net, true, 0, BATCH);
+        int count = -1;
+        EXPECT(mcl__graph_fuse(graph), graph->error);
+        EXPECT(mcl__graph_order(graph, NULL), graph->error);
+        EXPECT(mcl__graph_recompute(graph, rows[row].share, &count), graph->error);
+        ck_assert_int_eq(count, rows[row].count);
+        check_order(graph);
+        mcl__graph_destroy(graph);
+        net_destroy(&net);
+    }
 }
 END_TEST
 
@@ -390,6 +412,7 @@ int main(void)
     tcase_add_loop_test(tcase, normalisation_joins_its_readers, 0, DEVICES);
     tcase_add_loop_test(tcase, evaluation_folds_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
+    tcase_add_loop_test(tcase, recomputed_sums, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);
