@@ -19,7 +19,7 @@ extern "C" {
 
 typedef enum mcl_optimiser_kind { MCL_SGD, MCL_ADAM, MCL_ADAMW } mcl_optimiser_kind;
 typedef enum mcl_schedule_kind { MCL_SCHEDULE_CONSTANT, MCL_SCHEDULE_STEP, MCL_SCHEDULE_COSINE } mcl_schedule_kind;
-/* auto: where memory is short */
+/* auto: those that take next to no time, and all that can be where memory is short */
 typedef enum mcl_recompute { MCL_RECOMPUTE_AUTO, MCL_RECOMPUTE_ON, MCL_RECOMPUTE_OFF } mcl_recompute;
 typedef enum mcl_residence { MCL_RESIDENCE_AUTO, MCL_RESIDENCE_DEVICE, MCL_RESIDENCE_STREAM } mcl_residence;
 

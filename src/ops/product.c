@@ -33,21 +33,19 @@ static int common_divisor(int a, int b)
     return b ? common_divisor(b, a % b) : a;
 }
 
-/* What a tile takes for a block of rows x columns, by what it covers. A single vector loads a value for each multiply-add, and
- * takes 1.3 times as long for it. */
-static double tile_cost(mcl__product_tile t, int rows, int columns)
+/* By the columns that tiles cover. A single vector loads a value for each multiply-add, and takes 1.3 times as long for it. */
+static double tile_cost(mcl__product_tile t, int columns)
 {
-    return (t.NV == 1 ? 1.3 : 1.0) * mcl__round_up(rows, t.P) * mcl__round_up(columns, t.NV * VW);
+    return (t.NV == 1 ? 1.3 : 1.0) * mcl__round_up(columns, t.NV * VW);
 }
 
-/* The cheapest tile; of equals, the second. Not the last, whose short rows are staged for too few columns. */
-static mcl__product_tile choose_tile(int rows, int columns)
+/* The cheapest tile; of equals, the second. Not the last, whose short rows are staged for too few columns. The rows have no say,
+ * since a batch of another size is to take the same program. */
+static mcl__product_tile choose_tile(int columns)
 {
     mcl__product_tile best = mcl__product_tiles[1];
-    for (int i = 0; i < MCL__PRODUCT_TILES - 1; i++) {
-        mcl__product_tile t = mcl__product_tiles[i];
-        if (tile_cost(t, rows, columns) < tile_cost(best, rows, columns)) best = t;
-    }
+    for (int i = 0; i < MCL__PRODUCT_TILES - 1; i++)
+        if (tile_cost(mcl__product_tiles[i], columns) < tile_cost(best, columns)) best = mcl__product_tiles[i];
     return best;
 }
 
@@ -149,8 +147,8 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     int wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
     int enough = stats ? STATS_ITEMS : wanted > ITEMS ? wanted : ITEMS;
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
+    mcl__product_tile t = choose_tile(a->columns);
     const extent *e = choose_extent(capabilities);
-    mcl__product_tile t = choose_tile(mcl__ceil_div(rows, mcl__ceil_div(rows, e->rows)), a->columns);
     mcl__operand partial = mcl__out(0);
     divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
     int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t.NV * VW, capabilities);
