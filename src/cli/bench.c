@@ -170,33 +170,18 @@ static mcl_status bench(const char *name, const mcl__bench_options *common, mcl_
     return status;
 }
 
-static const char *const tunings[] = {[MCL_TUNING_AUTO] = "auto", [MCL_TUNING_SHIPPED] = "shipped", [MCL_TUNING_OFF] = "off"};
-static const char *const recomputes[] = {
-    [MCL_RECOMPUTE_AUTO] = "auto", [MCL_RECOMPUTE_ON] = "on", [MCL_RECOMPUTE_OFF] = "off"};
-
-/* Which of three words, or -1. */
-static int which(const char *const words[3], const char *word)
-{
-    for (int i = 0; i < 3; i++)
-        if (strcmp(words[i], word) == 0) return i;
-    return -1;
-}
-
 static int run_bench(int argc, char **argv)
 {
     const mcl__subcommand *self = &mcl__subcommand_bench;
     mcl__options(self, &argc, argv);
-    int tuning = which(tunings, given.tuning), recompute = which(recomputes, given.recompute);
-    if (tuning < 0) return mcl__usage_error(self, "--tuning is auto, shipped or off, not \"%s\"", given.tuning);
-    if (recompute < 0) return mcl__usage_error(self, "--recompute is auto, on or off, not \"%s\"", given.recompute);
     mcl__bench_options common = {
         .device = given.device,
         .device_options = {.threads = mcl__number(self, "threads", given.threads, 0, 1024), .variant = given.variant,
-                           .tuning = (mcl_tuning)tuning, .helper = MCL__THIS_PROGRAM},
+                           .tuning = (mcl_tuning)mcl__choice(self, "tuning", given.tuning), .helper = MCL__THIS_PROGRAM},
         .batch = mcl__number(self, "batch", given.batch, 0, 1000000),
         .steps = mcl__number(self, "steps", given.steps, 0, 200),
         .pictures = mcl__number(self, "pictures", given.pictures, 0, 100000000),
-        .recompute = (mcl_recompute)recompute,
+        .recompute = (mcl_recompute)mcl__choice(self, "recompute", given.recompute),
         .layers = given.layers,
     };
     if (given.all && !given.layers) return mcl__usage_error(self, "--all goes with --layers");

@@ -35,6 +35,8 @@ extern const mcl__subcommand *const mcl__subcommands[]; /* ends with NULL */
 void mcl__options(const mcl__subcommand *command, int *argc, char **argv);
 /* The number in an option's value; one that is none, or outside [low, high], exits with 2. */
 int mcl__number(const mcl__subcommand *command, const char *option, const char *text, int low, int high);
+/* Which of its option's words a value is, counted from 0; another one exits with 2. */
+int mcl__choice(const mcl__subcommand *command, const char *option, const char *text);
 /* "monocle train: text" on stderr, and the hint to --help; returns EXIT_USAGE. */
 int mcl__usage_error(const mcl__subcommand *command, const char *format, ...) MCL_PRINTF(2, 3);
 /* Prints the error and returns the exit status that goes with it. */

@@ -141,10 +141,7 @@ static int run_eval(int argc, char **argv)
 {
     mcl__options(&mcl__subcommand_eval, &argc, argv);
     if (argc != 2) return mcl__usage_error(&mcl__subcommand_eval, "one run's folder, please");
-    int part = 0;
-    while (part < MCL_PARTS && strcmp(part_names[part], given.split) != 0) part++;
-    if (part == MCL_PARTS)
-        return mcl__usage_error(&mcl__subcommand_eval, "--split is train, validation or test, not \"%s\"", given.split);
+    mcl_part part = (mcl_part)mcl__choice(&mcl__subcommand_eval, "split", given.split);
     mcl_error error = {0};
-    return evaluate(argv[1], (mcl_part)part, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
+    return evaluate(argv[1], part, &error) == MCL_OK ? EXIT_SUCCESS : mcl__report(&error);
 }

@@ -89,6 +89,22 @@ int mcl__number(const mcl__subcommand *command, const char *option, const char *
     return (int)number;
 }
 
+int mcl__choice(const mcl__subcommand *command, const char *option, const char *text)
+{
+    const mcl__option *own = command->options;
+    char list[128] = "";
+    int choice = 0;
+    while (strcmp(own->name, option) != 0) own++;
+    for (const char *word = own->words; *word; choice++) {
+        size_t length = strcspn(word, " "), used = strlen(list);
+        const char *next = word + length + strspn(word + length, " ");
+        if (strlen(text) == length && strncmp(word, text, length) == 0) return choice;
+        snprintf(list + used, sizeof list - used, "%s%.*s", choice == 0 ? "" : *next ? ", " : " or ", (int)length, word);
+        word = next;
+    }
+    exit(mcl__usage_error(command, "--%s is %s, not \"%s\"", option, list, text));
+}
+
 int mcl__usage_error(const mcl__subcommand *command, const char *format, ...)
 {
     va_list arguments;

@@ -9,6 +9,8 @@ run bench lenet --steps 201
 expect 2 '--steps is a whole number from 0 to 200'
 run bench lenet --tuning some
 expect 2 '--tuning is auto, shipped or off, not "some"'
+run bench lenet --recompute of
+expect 2 '--recompute is auto, on or off, not "of"'
 run bench lenet --all
 expect 2 '--all goes with --layers'
 run bench lenet --device nosuch
