@@ -69,12 +69,12 @@ void store_part(VECTOR v, __global float *to, int first, int count)
 /* v in the lanes' bits of the int `mask`: -1 keeps, 0 clears whatever was there. */
 #define LANES_AND(v, mask) LANES_JOIN(as_float, VW)(LANES_JOIN(as_int, VW)(v) & (mask))
 
-#if VW == 16
-/* Transposes 16 vectors: each pass interleaves row i with row i + 8, which rotates the eight bits of (row, lane) by one. */
+#if VW >= 8
+/* Transposes VW vectors: each pass interleaves row i with row i + VW / 2, which rotates the bits of (row, lane) by one. */
 void lanes_transpose(VECTOR row[VW])
 {
 #pragma unroll 1
-    for (int pass = 0; pass < 4; pass++) {
+    for (int pass = 1; pass < VW; pass *= 2) {
         VECTOR out[VW];
 #pragma unroll
         for (int i = 0; i < VW / 2; i++) {

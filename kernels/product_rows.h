@@ -11,9 +11,12 @@
 #define ROWS 144 /* rows of an item at most */
 #endif
 #define INTS LANES_JOIN(int, VW)
+#if VW == 16
 #define LANE_NUMBERS ((INTS)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15))
-#if VW != 16
-#error "lanes are numbered for vectors of 16"
+#elif VW == 8
+#define LANE_NUMBERS ((INTS)(0, 1, 2, 3, 4, 5, 6, 7))
+#else
+#error "lanes are numbered for vectors of 8 and 16"
 #endif
 
 /* Where rows are: of the source pixel under tap (0, 0), as an offset too, and in the target. */

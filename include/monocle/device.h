@@ -25,6 +25,7 @@ typedef struct mcl_device_info {
     uint64_t memory, max_allocation, local_memory; /* bytes */
     uint64_t cache_line, max_work_group, max_work_item[3];
     uint32_t alignment;           /* bytes, of the start of a tensor in a buffer */
+    uint32_t vector_floats;       /* of one register, as reported; 0: not said */
     uint32_t sub_group_sizes[8];  /* as reported; 0 ends the list */
     bool fp16, fp64, unified_memory;
     char extensions[4096];

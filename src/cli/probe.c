@@ -52,6 +52,7 @@ static void print_sizes(const mcl_device_info *i)
 {
     printf("  compute       %u units", i->compute_units);
     if (i->clock_mhz) printf(" at %u MHz", i->clock_mhz);
+    if (i->vector_floats) printf(", vectors of %u floats", i->vector_floats);
     printf("\n  memory        %.1f GiB, largest allocation %.1f GiB", (double)i->memory / 0x1p30,
            (double)i->max_allocation / 0x1p30);
     if (i->type != MCL_DEVICE_NATIVE) printf(", local %.0f KiB", (double)i->local_memory / 1024);
@@ -119,8 +120,9 @@ static json_t *device_json(const finding *f)
     json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform,
                              "vendor", i->vendor, "name", i->name, "driver", i->driver, "opencl", i->version, "type",
                              type_names[i->type], "auto", f->automatic);
-    json_t *numbers = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:[I,I,I],s:b}", "compute_units",
-                                (json_int_t)i->compute_units, "clock_mhz", (json_int_t)i->clock_mhz, "memory",
+    json_t *numbers = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:[I,I,I],s:b}", "compute_units",
+                                (json_int_t)i->compute_units, "clock_mhz", (json_int_t)i->clock_mhz,
+                                "vector_floats", (json_int_t)i->vector_floats, "memory",
                                 (json_int_t)i->memory, "max_allocation", (json_int_t)i->max_allocation, "local_memory",
                                 (json_int_t)i->local_memory, "max_work_group", (json_int_t)i->max_work_group,
                                 "max_work_item", (json_int_t)i->max_work_item[0], (json_int_t)i->max_work_item[1],

@@ -12,7 +12,7 @@
 #define MOST_COLUMNS 64 /* of the source that one tile reads: its code is written out for each */
 #define PIXELS 32       /* of a line that the weight gradient takes between storing its sums */
 #define GPU_HELD 96     /* floats in registers of a GPU's work-item: at 108 some compilers spill, of 255 registers */
-#define ROWS 4          /* of a tile, on CPUs, ... */
+#define ROWS 4          /* of a tile, on CPUs with 32 registers, ... */
 #define ROWS_TAPS 9     /* ... whose registers hold its sums beside so many taps */
 
 /* Pixels of a tile: all of them use a source vector that was loaded once. Whole numbers of steps for the data gradient. */
@@ -56,12 +56,14 @@ static int most_parts(const mcl__capabilities *capabilities)
     return capabilities->type == MCL_DEVICE_CPU ? 32 : 256;
 }
 
-/* Floats of a vector. Compilers write out the rows of taps and may have all of these in registers at once, for each channel:
- * weights, or their sums, the tile's pixels, and the row of `across` pixels that they meet. CPUs spill to a near cache. */
+/* Floats of a vector, on CPUs no more than of a register. Compilers write out the rows of taps and may have all of these in
+ * registers at once, for each channel: weights, or their sums, the tile's pixels, and the row of `across` pixels that they meet.
+ * CPUs spill to a near cache. */
 static int width_of(const mcl__lowering *lowering, const mcl_conv2d_args *a, int across)
 {
     int width = mcl__spread_width_dividing(lowering, a->C), held = a->KH * a->KW + columns_of(a->stride_w) + across;
     bool cpu = mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
+    while (cpu && width > mcl__tile_lanes(mcl__lowering_capabilities(lowering))) width /= 2;
     while (!cpu && width > 1 && width * held > GPU_HELD) width /= 2;
     return width;
 }
@@ -70,7 +72,8 @@ static int width_of(const mcl__lowering *lowering, const mcl_conv2d_args *a, int
 static int rows_of(const mcl_depthwise_args *args, const columns *w, int taps, const mcl__capabilities *capabilities)
 {
     bool even = args->step_h == 1 && args->slope_h == 1 && args->classes_h == 1 && w->step == 1 && w->classes == 1;
-    return even && mcl__takes_long_kernels(capabilities) && taps <= ROWS_TAPS && args->TH > ROWS / 2 ? ROWS : 1;
+    bool registers = mcl__takes_long_kernels(capabilities) && mcl__tile_lanes(capabilities) == 16;
+    return even && registers && taps <= ROWS_TAPS && args->TH > ROWS / 2 ? ROWS : 1;
 }
 
 static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, mcl_depthwise_args args, columns w)

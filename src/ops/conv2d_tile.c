@@ -8,19 +8,21 @@
 #include <limits.h>
 
 /* A tile of P pixels (or CB rows) x NV vectors of VW floats. P * NV + NV accumulators and operands live in registers: 32 of
- * 512 bits on the CPUs that this was tuned for. A GPU's work-item has a smaller tile and many neighbours. */
+ * 512 bits or 16 of 256 on the CPUs that this was tuned for. A GPU's work-item has a smaller tile and many neighbours. */
 typedef struct tile {
     int P, NV, VW, local;
 } tile;
 
 static const tile cpu_tiles[] = {{14, 1, 16, 1}, {12, 2, 16, 1}, {8, 3, 16, 1}, {6, 4, 16, 1}};
+static const tile short_cpu_tiles[] = {{12, 1, 8, 1}, {4, 3, 8, 1}, {6, 2, 8, 1}};
 static const tile gpu_tiles[] = {{8, 1, 4, 64}, {8, 2, 4, 64}, {4, 4, 4, 64}};
 
 static const tile *tiles_of(const mcl__capabilities *capabilities, int *count)
 {
     bool gpu = capabilities->type == MCL_DEVICE_GPU || capabilities->type == MCL_DEVICE_ACCELERATOR;
-    *count = (int)(gpu ? sizeof gpu_tiles / sizeof *gpu_tiles : sizeof cpu_tiles / sizeof *cpu_tiles);
-    return gpu ? gpu_tiles : cpu_tiles;
+    bool wide = !gpu && mcl__tile_lanes(capabilities) == 16;
+    *count = wide ? sizeof cpu_tiles / sizeof *cpu_tiles : sizeof gpu_tiles / sizeof *gpu_tiles;
+    return gpu ? gpu_tiles : wide ? cpu_tiles : short_cpu_tiles;
 }
 
 /* The tile that wastes the fewest columns; of equals, the widest. */

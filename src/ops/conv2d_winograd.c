@@ -9,18 +9,18 @@
 #include <limits.h>
 
 enum {
-    VW = 16,         /* floats of a vector */
-    P = 11,          /* transformed tiles of a register tile: it rounds 32, 64, 128 ... tiles up by 3 %, where 13 adds up to 22 */
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
+    LEAST_DEPTH = 16,
+    MOST_TILES = 66, /* in scratch together */
     ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
     WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
     PARTS = 64,      /* most parts of statistics, whose bits depend on them */
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
 
-/* TILE and TAPS, vectors of a register tile, most channels of the source and of the target in a block. */
-typedef struct shape { int tile, taps, NV, depth, columns; } shape;
+/* TILE and TAPS, a register tile, tiles whose weights stay, most channels of the source and of the target in a block. */
+typedef struct shape { int tile, taps, P, NV, VW, staying, depth, columns; } shape;
 
 /* Values of a transformed tile. */
 static int points_of(int tile, int taps)
@@ -31,26 +31,28 @@ static int points_of(int tile, int taps)
 /* Of a block, in which a tile of the source has `depth` floats for each point: MOST_DEPTH in memory, fewer in a cache. */
 static uint64_t scratch_bytes(const shape *s, int depth, int group)
 {
-    return (uint64_t)points_of(s->tile, s->taps) * (uint64_t)(s->depth * s->columns + VW + group * (depth + s->columns)) *
+    return (uint64_t)points_of(s->tile, s->taps) * (uint64_t)(s->depth * s->columns + s->VW + group * (depth + s->columns)) *
            sizeof(float);
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
- * transformed weights; else fewer channels, and more tiles for each time that the weights are transformed. */
-static shape choose_shape(int tile, int taps, int C, int K)
+ * transformed weights; else fewer channels, and more tiles for each time that the weights are transformed. Register tiles have 11
+ * transformed tiles, which round 32, 64, 128 ... up by 3 %, where 13 add up to 22; of short vectors 6. */
+static shape choose_shape(int tile, int taps, int C, int K, int lanes)
 {
-    shape s = {.tile = tile, .taps = taps, .NV = K < 2 * VW ? 1 : 2};
-    s.depth = C <= VW ? VW : C > 2 * VW && C <= MOST_DEPTH ? MOST_DEPTH : 2 * VW;
-    s.columns = mcl__round_up(mcl__ceil_div(K, mcl__ceil_div(K, COLUMNS)), s.NV * VW);
+    shape s = {.tile = tile, .taps = taps, .P = 11, .VW = lanes, .NV = K < 2 * lanes ? 1 : 2, .staying = 11};
+    if (lanes == 8) s.P = 6, s.staying = 12;
+    s.depth = C <= LEAST_DEPTH ? LEAST_DEPTH : C > 2 * LEAST_DEPTH && C <= MOST_DEPTH ? MOST_DEPTH : 2 * LEAST_DEPTH;
+    s.columns = mcl__round_up(mcl__ceil_div(K, mcl__ceil_div(K, COLUMNS)), s.NV * lanes);
     return s;
 }
 
-/* Tiles that are in scratch together: P where their weights stay there, and else equal groups of a multiple of it, that leave a
+/* Tiles that are in scratch together: few where their weights stay there, and else equal groups of a multiple of P, that leave a
  * quarter of `local` to the tensors. */
 static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t local)
 {
-    int most = 6 * P;
-    if (weights_stay) return P;
+    int P = s->P, most = MOST_TILES / P * P;
+    if (weights_stay) return s->staying;
     while (most > P && (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local)) most -= P;
     return mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), P);
 }
@@ -90,12 +92,12 @@ static mcl__algorithm algorithm_of(int tile, int taps)
 /* Emits args' sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
 static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int taps, mcl_winograd_args *args)
 {
-    shape s = choose_shape(tile_of(lowering), taps, args->C, args->K);
+    shape s = choose_shape(tile_of(lowering), taps, args->C, args->K, mcl__tile_lanes(mcl__lowering_capabilities(lowering)));
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
     args->tiles_h = mcl__ceil_div(args->TH, s.tile), args->tiles_w = mcl__ceil_div(args->TW, s.tile);
     args->depth_blocks = mcl__ceil_div(args->C, s.depth), args->column_blocks = mcl__ceil_div(args->K, COLUMNS);
     args->columns = s.columns, args->depth = s.depth;
-    args->in_place = args->depth_blocks == 1 && s.columns <= s.NV * VW && s.columns <= s.depth;
+    args->in_place = args->depth_blocks == 1 && s.columns <= s.NV * s.VW && s.columns <= s.depth;
     args->sum_tile = points_of(s.tile, taps) * (args->in_place ? MOST_DEPTH : s.columns);
     args->sum_point = args->in_place ? s.depth : s.columns;
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
@@ -107,7 +109,7 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_winograd_takes_stats(problem, capabilities);
     args->chunk = stats ? mcl__ceil_div(groups, PARTS) : 1;
     int chunks = mcl__ceil_div(groups, args->chunk);
-    args->span = args->chunk * (weights_stay ? choose_span(chunks, args->chunk * P, args->column_blocks, units) : 1);
+    args->span = args->chunk * (weights_stay ? choose_span(chunks, args->chunk * s.staying, args->column_blocks, units) : 1);
     args->parts = stats ? chunks : 0;
     mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(chunks, args->K)) : mcl__out(0);
 
@@ -115,8 +117,8 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(s.tile, taps));
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd", mcl__problem_prelude(problem, taken, prelude),
-                      "-DTILE=%d -DTAPS=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d -DMOST_COLUMNS=%d", s.tile, taps, s.NV, P,
-                      MOST_DEPTH, COLUMNS);
+                      "-DTILE=%d -DTAPS=%d -DVW=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d -DMOST_COLUMNS=%d", s.tile, taps, s.VW,
+                      s.NV, s.P, MOST_DEPTH, COLUMNS);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
@@ -172,30 +174,30 @@ enum {
     LEAST_GROUPS = 4 /* of a part, which makes a copy of the result; of two parts together, where nothing else is shared */
 };
 
-static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int points)
+static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int points, int lanes)
 {
-    int floats = a->rows * a->columns + a->group * (a->rows + a->columns) + 2 * VW;
+    int floats = a->rows * a->columns + a->group * (a->rows + a->columns) + 2 * lanes;
     return (uint64_t)points * (uint64_t)floats * sizeof(float);
 }
 
-static int weight_vectors(int K)
+static int weight_vectors(int K, int lanes)
 {
-    return K < 2 * VW ? 1 : 2;
+    return K < 2 * lanes ? 1 : 2;
 }
 
-/* Of a register tile, whose sums are 16 vectors. */
-static int weight_rows(int K)
+/* Of a register tile, whose sums are 16 vectors, or 12 of 8 floats. */
+static int weight_rows(int K, int lanes)
 {
-    return 16 / weight_vectors(K);
+    return (lanes == 16 ? 16 : 12) / weight_vectors(K, lanes);
 }
 
 /* Equal groups of tiles, as large as `local` allows, in parts, equal within one group; these are as many as keep threads busy
  * where blocks of channels do not, and a power of two, which units share evenly. */
-static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
+static void choose_parts(mcl_winograd_args *args, int points, int lanes, uint64_t local)
 {
     int tiles = args->N * args->tiles_h * args->tiles_w;
     args->group = GROUP;
-    while (args->group > LEAST_GROUP && weight_scratch_bytes(args, points) > local) args->group /= 2;
+    while (args->group > LEAST_GROUP && weight_scratch_bytes(args, points, lanes) > local) args->group /= 2;
     args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
     int groups = mcl__ceil_div(tiles, args->group), blocks = args->depth_blocks * args->column_blocks, parts = 1;
     if (blocks == 1 && groups >= LEAST_GROUPS) parts = 2;
@@ -203,7 +205,7 @@ static void choose_parts(mcl_winograd_args *args, int points, uint64_t local)
     args->parts = parts;
 }
 
-static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_t local)
+static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, int lanes, uint64_t local)
 {
     mcl_winograd_args args = {
         .N = a->N,
@@ -220,16 +222,17 @@ static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, uint64_
         .depth_blocks = mcl__ceil_div(a->C, COLUMNS),
         .column_blocks = mcl__ceil_div(a->K, COLUMNS),
     };
-    args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), weight_rows(a->K));
-    args.columns = mcl__round_up(mcl__ceil_div(a->K, args.column_blocks), weight_vectors(a->K) * VW);
-    choose_parts(&args, points_of(tile, a->KH), local);
+    args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), weight_rows(a->K, lanes));
+    args.columns = mcl__round_up(mcl__ceil_div(a->K, args.column_blocks), weight_vectors(a->K, lanes) * lanes);
+    choose_parts(&args, points_of(tile, a->KH), lanes, local);
     return args;
 }
 
 static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    int tile = tile_of(lowering);
-    mcl_winograd_args args = weight_args(a, tile, mcl__lowering_capabilities(lowering)->local_memory);
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    int tile = tile_of(lowering), lanes = mcl__tile_lanes(capabilities);
+    mcl_winograd_args args = weight_args(a, tile, lanes, capabilities->local_memory);
     int parts = args.parts, elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     char prelude[MCL__PRELUDE_BYTES];
@@ -237,12 +240,13 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     size_t global[] = {(size_t)parts, (size_t)args.depth_blocks * (size_t)args.column_blocks}, local[] = {1, 1};
     mcl__lower_algorithm(lowering, algorithm_of(tile, a->KH));
     mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", mcl__problem_prelude(problem, 0, prelude),
-                      "-DTILE=%d -DTAPS=%d -DNV=%d -DP=%d", tile, a->KH, weight_vectors(a->K), weight_rows(a->K));
+                      "-DTILE=%d -DTAPS=%d -DVW=%d -DNV=%d -DP=%d", tile, a->KH, lanes, weight_vectors(a->K, lanes),
+                      weight_rows(a->K, lanes));
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__prologue_bind(lowering, problem);
-    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, points_of(tile, a->KH)));
+    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, points_of(tile, a->KH), lanes));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 2, global, local);
     if (parts > 1) mcl__conv2d_reduce(lowering, target, elements, parts);
@@ -255,15 +259,15 @@ static int64_t tiles_of(mcl__shape tiled, int tile)
     return (int64_t)tiled.d[0] * mcl__ceil_div(tiled.d[1], tile) * mcl__ceil_div(tiled.d[2], tile);
 }
 
-static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, uint64_t local)
+static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, int lanes, uint64_t local)
 {
     if (op == MCL__OP_conv2d_bwd_weight) {
-        mcl_winograd_args args = weight_args(a, tile, local);
-        return weight_scratch_bytes(&args, points_of(tile, a->KH)) <= local;
+        mcl_winograd_args args = weight_args(a, tile, lanes, local);
+        return weight_scratch_bytes(&args, points_of(tile, a->KH), lanes) <= local;
     }
     bool backward = op == MCL__OP_conv2d_bwd_data;
-    shape s = choose_shape(tile, a->KH, backward ? a->K : a->C, backward ? a->C : a->K);
-    return scratch_bytes(&s, MOST_DEPTH, P) <= local;
+    shape s = choose_shape(tile, a->KH, backward ? a->K : a->C, backward ? a->C : a->K, lanes);
+    return scratch_bytes(&s, MOST_DEPTH, s.staying) <= local;
 }
 
 /* Sizes of tiles, the one with fewest products first: pictures of few pixels fill no large tiles. */
@@ -273,7 +277,8 @@ int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capa
     if (!mcl__takes_long_kernels(capabilities)) return 0;
     if ((a.KH != 3 && a.KH != 5) || a.KW != a.KH || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1)
         return 0;
-    if (a.groups != 1 || a.C < VW || a.K < VW) return 0;
+    int lanes = mcl__tile_lanes(capabilities);
+    if (a.groups != 1 || a.C < lanes || a.K < lanes) return 0;
     mcl__shape tiled = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
     int order[2] = {2}, sizes = 1, count = 0;
     if (a.KH == 3) {
@@ -282,7 +287,7 @@ int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capa
     }
     for (int i = 0; i < sizes; i++) {
         int64_t tiles = tiles_of(tiled, order[i]);
-        if (tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, order[i], capabilities->local_memory))
+        if (tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, order[i], lanes, capabilities->local_memory))
             list[count++].value[0] = order[i];
     }
     return count;

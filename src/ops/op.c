@@ -23,6 +23,7 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
         .max_work_group = device->info.max_work_group,
         .compute_units = device->info.compute_units,
         .threads = device->threads,
+        .vector_floats = device->info.vector_floats,
         .keeps_loops = device->keeps_loops,
         .gemm = mcl__gemm_available(device, &why),
     };
@@ -31,4 +32,9 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
 bool mcl__takes_long_kernels(const mcl__capabilities *capabilities)
 {
     return capabilities->type == MCL_DEVICE_CPU && !capabilities->keeps_loops;
+}
+
+int mcl__tile_lanes(const mcl__capabilities *capabilities)
+{
+    return capabilities->vector_floats == 0 || capabilities->vector_floats >= 16 ? 16 : 8;
 }

@@ -129,12 +129,16 @@ typedef struct mcl__capabilities {
     uint64_t local_memory, max_work_group;
     uint32_t compute_units;
     int threads;
+    uint32_t vector_floats; /* of a register; 0: not known */
     bool keeps_loops; /* the device's; see device.h */
     bool gemm;        /* products go to a library */
 } mcl__capabilities;
 mcl__capabilities mcl__capabilities_of(mcl_device *device);
 /* A CPU whose compiler unrolls what it is told to. */
 bool mcl__takes_long_kernels(const mcl__capabilities *capabilities);
+/* Floats of the vectors of a CPU's register tiles: 16 where it has 32 registers of 16 floats (AVX-512), 8 for 16 registers of 8
+ * (AVX2) or 32 of 4 (Neon). A tile has half the rows then. */
+int mcl__tile_lanes(const mcl__capabilities *capabilities);
 
 /* What a variant can choose for a problem, such as the sizes of a tile; what each number means is the variant's own affair. All 0:
  * it has nothing to choose. */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 enum {
-    VW = 16,
+    LEAST_COLUMNS = 16,
     ITEMS_A_UNIT = 8,  /* at least, */
     ITEMS = 128,       /* and no more than these, or as many as that, where items can take several blocks */
     STATS_ITEMS = 64,  /* both where there are statistics, whatever the device: bits depend on their parts */
@@ -15,7 +15,12 @@ enum {
     NEAR = 24          /* rows, a multiple of every tile's */
 };
 
-const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES] = {{24, 1}, {12, 2}, {8, 3}, {6, 4}};
+mcl__product_tiles mcl__product_tiles_of(const mcl__capabilities *capabilities)
+{
+    static const mcl__product_tile of_16[] = {{24, 1, 16}, {12, 2, 16}, {8, 3, 16}, {6, 4, 16}};
+    static const mcl__product_tile of_8[] = {{12, 1, 8}, {6, 2, 8}, {4, 3, 8}};
+    return mcl__tile_lanes(capabilities) == 16 ? (mcl__product_tiles){of_16, 4} : (mcl__product_tiles){of_8, 3};
+}
 
 /* Rows and depth of what an item stages, by what local memory holds; a tile's P divides the rows. */
 typedef struct extent {
@@ -33,34 +38,38 @@ static int common_divisor(int a, int b)
     return b ? common_divisor(b, a % b) : a;
 }
 
-/* By the columns that tiles cover. A single vector loads a value for each multiply-add, and takes 1.3 times as long for it. */
+/* By the columns that tiles cover. A single vector loads a value for each multiply-add, and takes 1.3 times as long for it; of 8
+ * floats twice, and 4x3 1.2 times as long as 6x2. */
 static double tile_cost(mcl__product_tile t, int columns)
 {
-    return (t.NV == 1 ? 1.3 : 1.0) * mcl__round_up(columns, t.NV * VW);
+    double pace = t.VW == 16 ? (t.NV == 1 ? 1.3 : 1.0) : t.NV == 1 ? 2.0 : t.NV == 3 ? 1.2 : 1.0;
+    return pace * mcl__round_up(columns, t.NV * t.VW);
 }
 
 /* The cheapest tile; of equals, the second. Not the last, whose short rows are staged for too few columns. The rows have no say,
  * since a batch of another size is to take the same program. */
-static mcl__product_tile choose_tile(int columns)
+static mcl__product_tile choose_tile(int columns, const mcl__capabilities *capabilities)
 {
-    mcl__product_tile best = mcl__product_tiles[1];
-    for (int i = 0; i < MCL__PRODUCT_TILES - 1; i++)
-        if (tile_cost(mcl__product_tiles[i], columns) < tile_cost(best, columns)) best = mcl__product_tiles[i];
+    mcl__product_tiles tiles = mcl__product_tiles_of(capabilities);
+    mcl__product_tile best = tiles.at[1];
+    for (int i = 0; i < tiles.count && i < 3; i++)
+        if (tile_cost(tiles.at[i], columns) < tile_cost(best, columns)) best = tiles.at[i];
     return best;
 }
 
 #define LARGEST 64 /* taps and strides along one axis */
 
-/* Floats of local memory that an item takes, with one panel of the widest. */
-static int floats_of(extent e)
+/* Floats of local memory that an item takes, with one panel of the widest, in vectors of so many lanes. */
+static int floats_of(extent e, int lanes)
 {
-    return e.rows * (e.depth + VW) + e.depth * 3 * VW + 24 * VW + 5 * e.rows;
+    return e.rows * (e.depth + lanes) + e.depth * 3 * lanes + 24 * lanes + 5 * e.rows;
 }
 
 static const extent *choose_extent(const mcl__capabilities *capabilities)
 {
+    int lanes = mcl__tile_lanes(capabilities);
     for (size_t i = 0; i < sizeof extents / sizeof *extents; i++) {
-        if (capabilities->local_memory >= sizeof(float) * (uint64_t)floats_of(extents[i])) return &extents[i];
+        if (capabilities->local_memory >= sizeof(float) * (uint64_t)floats_of(extents[i], lanes)) return &extents[i];
     }
     return NULL;
 }
@@ -73,16 +82,18 @@ bool mcl__product_applicable(const mcl__problem *problem, const mcl__capabilitie
     if (a.KH > LARGEST || a.KW > LARGEST || a.stride_h > LARGEST || a.stride_w > LARGEST) return false;
     if (pass == MCL__BWD_WEIGHT) return mcl__product_weight_fits(problem, &a, capabilities);
     /* Of few channels most lanes idle, and the register tile does better. */
-    return a.groups > 1 || (pass == MCL__FWD ? a.K : a.C) >= VW;
+    return a.groups > 1 || (pass == MCL__FWD ? a.K : a.C) >= LEAST_COLUMNS;
 }
 
 /* What an item stages of the weights at a time: all of them where they may stay, else panels of a part that are staged together.
  * Whole rows of the target are then written one after the other, which memory takes faster than columns of them. Returns how many
  * floats they take. */
-static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, int width, const mcl__capabilities *capabilities)
+static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, mcl__product_tile t,
+                           const mcl__capabilities *capabilities)
 {
+    int width = t.NV * t.VW;
     int64_t panel = width * (depth < e->depth ? depth : e->depth), all = depth * width * a->panels, most = HELD / panel;
-    int64_t spare = (int64_t)(capabilities->local_memory / sizeof(float)) - floats_of(*e);
+    int64_t spare = (int64_t)(capabilities->local_memory / sizeof(float)) - floats_of(*e, t.VW);
     a->stays = all <= HELD && all <= spare;
     if (most > 1 + spare / panel) most = 1 + spare / panel;
     a->held = a->stays ? a->panels : clamp(most > a->panels ? a->panels : (int)most, 1, a->panels);
@@ -95,7 +106,7 @@ static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, 
 static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, int enough,
                    size_t global[2])
 {
-    int panels = mcl__ceil_div(a->columns, t.NV * VW);
+    int panels = mcl__ceil_div(a->columns, t.NV * t.VW);
     int blocks = mcl__ceil_div(rows, most), shares = clamp(mcl__ceil_div(wanted, blocks * others), 1, panels);
     a->panels = mcl__ceil_div(panels, shares);
     shares = mcl__ceil_div(panels, a->panels);
@@ -147,16 +158,16 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     int wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
     int enough = stats ? STATS_ITEMS : wanted > ITEMS ? wanted : ITEMS;
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
-    mcl__product_tile t = choose_tile(a->columns);
+    mcl__product_tile t = choose_tile(a->columns, capabilities);
     const extent *e = choose_extent(capabilities);
     mcl__operand partial = mcl__out(0);
     divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
-    int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t.NV * VW, capabilities);
+    int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t, capabilities);
     shorten_blocks(a, t);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
 
     mcl__lower_kernel(lowering, "product", "product", mcl__problem_prelude(problem, taken, prelude),
-                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DDEPTH=%d -DSTAGED=%d -DSTATS=%d", t.P, t.NV, VW, e->rows, e->depth,
+                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DDEPTH=%d -DSTAGED=%d -DSTATS=%d", t.P, t.NV, t.VW, e->rows, e->depth,
                       staged, stats);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));

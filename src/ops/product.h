@@ -13,10 +13,11 @@ void mcl__lower_product(mcl__lowering *lowering, const mcl__problem *problem);
 bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
 void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 
-/* P rows x NV vectors: P * NV + NV + 1 values live in registers, of which there are 32. */
-typedef struct mcl__product_tile { int P, NV; } mcl__product_tile;
-#define MCL__PRODUCT_TILES 4
-extern const mcl__product_tile mcl__product_tiles[MCL__PRODUCT_TILES];
+/* P rows x NV vectors of VW floats: P * NV + NV + 1 values live in registers, of which there are 32, or 16 of 8 floats. */
+typedef struct mcl__product_tile { int P, NV, VW; } mcl__product_tile;
+typedef struct mcl__product_tiles { const mcl__product_tile *at; int count; } mcl__product_tiles;
+/* What there is to choose among; all have the same VW. */
+mcl__product_tiles mcl__product_tiles_of(const mcl__capabilities *capabilities);
 /* How the forward product gathers its rows from in[0]. */
 mcl_product_args mcl__product_fwd_args(const mcl__problem *problem, const mcl_conv2d_args *conv);
 

@@ -6,7 +6,6 @@
 #include "ops/product.h"
 
 enum {
-    VW = 16,
     MOST_DEPTH = 64, /* pixels of a part: what a tile reads of them stays in the first cache; the kernel's ROWS */
     LEAST_DEPTH = 8,
     LEAST_CHUNK = 64,    /* pixels of an item */
@@ -24,9 +23,9 @@ enum { COUNTS = sizeof block_counts / sizeof *block_counts };
 
 /* Floats from a staged pixel to the next: room for a tile, and for what is copied beyond the end; an odd number of vectors, since
  * a power of two would use few sets of a cache. */
-static int pitch_of(int floats)
+static int pitch_of(int floats, int lanes)
 {
-    return ((mcl__round_up(floats, VW) / VW + 1) | 1) * VW;
+    return ((mcl__round_up(floats, lanes) / lanes + 1) | 1) * lanes;
 }
 
 static int64_t sums_of(const mcl_product_block_args *b)
@@ -41,15 +40,22 @@ typedef struct extent {
     bool plain;                /* ... as it is */
 } extent;
 
+/* What a multiply-add costs in a tile. Its loads beside 24 of them: 11 (8x3) are hidden, 25 (24x1) are not. Of short vectors 6x2 is
+ * the quickest, 4x3 takes 1.08 and 12x1 1.21 times as long. */
+static double pace_of(mcl__product_tile t)
+{
+    return t.VW == 16 ? 1 + (t.P + t.NV - 11) / 70.0 : t.NV == 1 ? 1.21 : t.NV == 2 ? 1 : 1.08;
+}
+
 /* The blocks that `b` counts, in tiles of t, and what they cost; false where they do not fit. */
 static bool divide(mcl_product_block_args *b, mcl__product_tile t, extent e, double *cost)
 {
-    int width = t.NV * VW, blocks = b->row_blocks * b->column_blocks;
+    int width = t.NV * t.VW, blocks = b->row_blocks * b->column_blocks;
     b->rows = mcl__round_up(mcl__ceil_div(e.rows, b->row_blocks), b->swapped ? width : t.P);
     b->columns = mcl__round_up(mcl__ceil_div(e.columns, b->column_blocks), b->swapped ? t.P : width);
     if (mcl__ceil_div(e.rows, b->rows) != b->row_blocks || mcl__ceil_div(e.columns, b->columns) != b->column_blocks) return false;
-    b->source_pitch = pitch_of(b->rows), b->gradient_pitch = pitch_of(b->columns);
-    b->sum_rows = mcl__round_up(b->swapped ? b->columns : b->rows, VW);
+    b->source_pitch = pitch_of(b->rows, t.VW), b->gradient_pitch = pitch_of(b->columns, t.VW);
+    b->sum_rows = mcl__round_up(b->swapped ? b->columns : b->rows, t.VW);
     b->follow = e.follow, b->direct = e.plain && blocks == 1;
     int64_t depth = (e.scratch / (int64_t)sizeof(float) - sums_of(b)) / (b->source_pitch + b->gradient_pitch);
     if (depth < LEAST_DEPTH) return false;
@@ -60,8 +66,7 @@ static bool divide(mcl_product_block_args *b, mcl__product_tile t, extent e, dou
     if (most > INT32_MAX / elements) most = INT32_MAX / elements;
     if (chunks > most) chunks = most > 1 ? most : 1;
     b->chunk = (int)((e.pixels + chunks - 1) / chunks);
-    /* A tile's loads beside its multiply-adds: 11 (8x3) are hidden, 25 (24x1) are not. */
-    double loads = 1 + (t.P + t.NV - 11) / 70.0, tiled = (double)b->rows * b->columns * blocks * loads;
+    double tiled = (double)b->rows * b->columns * blocks * pace_of(t);
     double read = (b->direct ? READ : STAGE) * ((double)e.rows * b->column_blocks + (double)e.columns * b->row_blocks);
     *cost = (double)e.pixels * (tiled * (1 + 4.0 / b->depth) + read);
     if (chunks > 1) *cost += (double)(COPY * chunks) * e.rows * e.columns;
@@ -69,12 +74,12 @@ static bool divide(mcl_product_block_args *b, mcl__product_tile t, extent e, dou
 }
 
 /* The cheapest way to divide dw; a tile of no rows where none fits. */
-static mcl__product_tile choose_blocks(mcl_product_block_args *best, extent e)
+static mcl__product_tile choose_blocks(mcl_product_block_args *best, extent e, mcl__product_tiles tiles)
 {
     mcl__product_tile tile = {0};
     double least = 0;
-    for (int i = 0; i < 2 * MCL__PRODUCT_TILES * COUNTS * COUNTS; i++) {
-        mcl__product_tile t = mcl__product_tiles[i / (2 * COUNTS * COUNTS)];
+    for (int i = 0; i < 2 * tiles.count * COUNTS * COUNTS; i++) {
+        mcl__product_tile t = tiles.at[i / (2 * COUNTS * COUNTS)];
         mcl_product_block_args b = {.swapped = i / (COUNTS * COUNTS) % 2,
                                     .row_blocks = block_counts[i / COUNTS % COUNTS],
                                     .column_blocks = block_counts[i % COUNTS]};
@@ -99,7 +104,7 @@ static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl__pro
         .follow = !moved && a->groups == 1,
         .plain = !moved && a->groups == 1 && problem->prologue.count == 0,
     };
-    return choose_blocks(best, e);
+    return choose_blocks(best, e, mcl__product_tiles_of(capabilities));
 }
 
 bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
@@ -121,7 +126,7 @@ void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *prob
     size_t global[] = {(size_t)b.row_blocks * (size_t)b.column_blocks, (size_t)chunks, (size_t)a->groups}, local[] = {1, 1, 1};
 
     mcl__lower_kernel(lowering, "product_weight", "product_weight", mcl__problem_prelude(problem, 0, prelude),
-                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d", t.P, t.NV, VW, MOST_DEPTH);
+                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d", t.P, t.NV, t.VW, MOST_DEPTH);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);

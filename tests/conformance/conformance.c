@@ -34,13 +34,15 @@ typedef struct pass {
     const char *name;     /* printed */
     const char *selector; /* NULL: the first CPU of an OpenCL platform, else its first device */
     const char *gemm;
-    enum { AS_ITSELF, AS_GPU, AS_CPU } as; /* lower as for another type: what that gets is checked where there is none */
+    /* Lower as for another type, or for a CPU with vectors of another length: what that gets is checked where there is none. */
+    enum { AS_ITSELF, AS_GPU, AS_CPU, AS_OTHER_LANES } as;
 } pass;
 
 static const pass passes[] = {
     {"opencl", NULL, NULL, AS_ITSELF},
     {"opencl as gpu", NULL, "clblast", AS_GPU},
     {"opencl as cpu", NULL, NULL, AS_CPU},
+    {"opencl, lanes", NULL, NULL, AS_OTHER_LANES},
     {"native", "native", NULL, AS_ITSELF},
 };
 
@@ -126,12 +128,22 @@ static bool applies(const mcl__variant *variant, const mcl__problem *problem, co
     return !variant->applicable || variant->applicable(problem, capabilities);
 }
 
-/* What GPUs are lowered differently for takes fewer problems: each costs a compilation or two. The reference is the
+/* Are its vectors as long as a register? */
+static bool has_lanes(const mcl__variant *variant)
+{
+    static const char *const names[] = {"depthwise", "winograd", "product", "tile"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(variant->name, names[i])) return true;
+    return false;
+}
+
+/* What GPUs and other CPUs are lowered differently for takes fewer problems: each costs a compilation or two. The reference is the
  * same. As a CPU, only what did not apply to the device as it is. */
 static bool chosen(const bench *b, const settings *s, const mcl__variant *variant, const mcl__problem *problem, int index)
 {
     mcl__capabilities own = mcl__capabilities_of(b->device);
     if (b->pass->as == AS_GPU) return s->variant || (variant->applicable && index % 3 == 0);
+    if (b->pass->as == AS_OTHER_LANES) return has_lanes(variant) && (s->variant || index % 3 == 0);
     return b->pass->as == AS_ITSELF || !applies(variant, problem, &own);
 }
 
@@ -301,10 +313,12 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
         return false;
     }
     b.capabilities = mcl__capabilities_of(b.device);
-    if (p->as == AS_CPU && b.capabilities.type == MCL_DEVICE_CPU) {
+    if ((p->as == AS_CPU && b.capabilities.type == MCL_DEVICE_CPU) ||
+        (p->as == AS_OTHER_LANES && b.capabilities.type != MCL_DEVICE_CPU)) {
         mcl_device_close(b.device);
         return true;
     }
+    if (p->as == AS_OTHER_LANES) b.capabilities.vector_floats = mcl__tile_lanes(&b.capabilities) == 16 ? 8 : 16;
     if (p->as == AS_CPU) b.capabilities.type = MCL_DEVICE_CPU;
     if (p->as == AS_GPU) b.capabilities.type = MCL_DEVICE_GPU;
     if (p->as == AS_GPU && b.capabilities.local_memory > LOCAL_OF_GPUS) b.capabilities.local_memory = LOCAL_OF_GPUS;

@@ -167,6 +167,33 @@ START_TEST(prologue_and_statistics_apart)
 }
 END_TEST
 
+/* A CPU whose vectors are short has tiles of its own; one that does not say has those of AVX-512. */
+START_TEST(lanes_of_a_cpu)
+{
+    static const struct { uint32_t vector_floats; const char *variant, *constants; } expected[] = {
+        {0, "product", "-DP=12 -DNV=2 -DVW=16 "}, {16, "product", "-DP=12 -DNV=2 -DVW=16 "}, {8, "product", "-DP=6 -DNV=2 -DVW=8 "},
+        {4, "product", "-DP=6 -DNV=2 -DVW=8 "},   {16, "tile", "-DP=6 -DNV=4 -DVW=16 "},     {8, "tile", "-DP=6 -DNV=2 -DVW=8 "},
+        {16, "winograd", "-DVW=16 -DNV=2 -DP=11 "}, {8, "winograd", "-DVW=8 -DNV=2 -DP=6 "}};
+    mcl__problem p = conv(64, 64, 3, 1);
+    p.in[0].d[0] = 64;
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        mcl__capabilities on = cpu;
+        mcl__lowered lowered;
+        on.local_memory = 2 << 20;
+        on.vector_floats = expected[i].vector_floats;
+        ck_assert_int_eq(mcl__lower(&p, &on, expected[i].variant, &lowered, NULL), MCL_OK);
+        bool found = false;
+        for (int k = 0; k < lowered.commands; k++) {
+            const char *constants = lowered.command[k].key.constants;
+            found |= constants && strstr(constants, expected[i].constants);
+        }
+        ck_assert_msg(found, "%u floats, %s: no kernel with %s", on.vector_floats, expected[i].variant, expected[i].constants);
+        mcl__lowered_free(&lowered);
+    }
+}
+END_TEST
+
 /* Winograd's items depend on the number of compute units; the parts of its statistics, whose bits a resumed run repeats, do not. */
 START_TEST(parts_for_any_device)
 {
@@ -282,6 +309,7 @@ int main(void)
     tcase_add_test(tcase, gemm_commands);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
+    tcase_add_test(tcase, lanes_of_a_cpu);
     tcase_add_test(tcase, parts_for_any_device);
     tcase_add_test(tcase, every_operator);
     tcase_add_test(tcase, shapes);

@@ -140,6 +140,7 @@ static void describe(cl_platform_id platform, cl_device_id device, int p, int d,
     info->memory = device_ulong(device, CL_DEVICE_GLOBAL_MEM_SIZE);
     info->max_allocation = device_ulong(device, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     info->local_memory = device_ulong(device, CL_DEVICE_LOCAL_MEM_SIZE);
+    info->vector_floats = device_uint(device, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
     info->cache_line = device_uint(device, CL_DEVICE_GLOBAL_MEM_CACHELINE_SIZE);
     info->max_work_group = device_size(device, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     size_t items[16] = {0};
