@@ -116,16 +116,18 @@ static json_t *bench_json(const char *name, const mcl__bench *b)
 {
     const mcl__plan_statistics *plan = &b->plan;
     json_t *object = json_pack(
-        "{s:s,s:i,s:s,s:s,s:i,s:i,s:f,s:f,s:f,s:f,s:f}", "model", name, "batch", b->batch, "device", b->device.name, "driver",
-        b->device.driver, "threads", b->threads, "steps", b->steps, "ms", 1e3 * b->median, "ms_best", 1e3 * b->least, "ms_worst",
-        1e3 * b->most, "spread", (b->high_quartile - b->low_quartile) / b->median, "img_per_s", b->batch / b->median);
+        "{s:s,s:i,s:s,s:s,s:s,s:i,s:i,s:f,s:f,s:f,s:f,s:f}", "model", name, "batch", b->batch, "device", b->device.name, "type",
+        mcl__device_type(&b->device), "driver", b->device.driver, "threads", b->threads, "steps", b->steps, "ms", 1e3 * b->median,
+        "ms_best", 1e3 * b->least, "ms_worst", 1e3 * b->most, "spread", (b->high_quartile - b->low_quartile) / b->median,
+        "img_per_s", b->batch / b->median);
     json_t *work = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "gflop", b->flops / 1e9, "mib", b->bytes / MiB, "gflop_per_s",
                              b->flops / b->median / 1e9, "gb_per_s", b->bytes / b->median / 1e9, "peak_gflop_per_s",
                              b->peak.flops / 1e9, "peak_gb_per_s", b->peak.bandwidth / 1e9);
     json_t *memory =
-        json_pack("{s:f,s:f,s:f,s:f,s:f}", "planned_mib", (double)plan->planned_bytes / MiB, "derived_mib",
-                  (double)plan->derived_bytes / MiB, "model_mib", (double)plan->model_bytes / MiB, "resident_growth_mib",
-                  (double)b->resident_growth / MiB, "peak_growth_mib", (double)b->peak_growth / MiB);
+        json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "planned_mib", (double)plan->planned_bytes / MiB, "derived_mib",
+                  (double)plan->derived_bytes / MiB, "model_mib", (double)plan->model_bytes / MiB, "device_mib",
+                  (double)b->device_bytes / MiB, "resident_growth_mib", (double)b->resident_growth / MiB, "peak_growth_mib",
+                  (double)b->peak_growth / MiB);
     json_t *start = json_pack("{s:f,s:I,s:I}", "first_step_s", b->first_step, "programs_built", (json_int_t)b->programs_built,
                               "programs_loaded", (json_int_t)b->programs_loaded);
     json_t *launches = json_pack("{s:f}", "per_step", b->launches);

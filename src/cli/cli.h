@@ -56,6 +56,9 @@ int mcl__finish(int status);
  * which one it is and why, unless quiet. */
 mcl_status mcl__open_device(const char *given, const mcl__config *config, bool quiet, mcl_device **device, mcl_error *error);
 
+/* "native", "CPU", "GPU" or "accelerator" */
+const char *mcl__device_type(const mcl_device_info *info);
+
 /* The configuration of an existing run. */
 mcl_status mcl__run_config(const char *run, const char *const *sets, int count, mcl__config *config, mcl_error *error);
 

@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const type_names[] = {"native", "CPU", "GPU", "accelerator"};
+const char *mcl__device_type(const mcl_device_info *info)
+{
+    static const char *const names[] = {"native", "CPU", "GPU", "accelerator"};
+    return names[info->type];
+}
 
 /* NULL leaves the choice to MONOCLE_DEVICE and, without it, to the library. */
 static const char *selector_of(const char *given, const mcl__config *config)
@@ -24,7 +28,7 @@ mcl_status mcl__open_device(const char *given, const mcl__config *config, bool q
     if (config) options.threads = config->threads, options.gemm = config->gemm;
     MCL_TRY(mcl_device_open(selector_of(given, config), &options, device, error));
     const mcl_device_info *info = mcl_device_get_info(*device);
-    const char *by = info->type == MCL_DEVICE_NATIVE ? "plain C" : type_names[info->type];
+    const char *by = info->type == MCL_DEVICE_NATIVE ? "plain C" : mcl__device_type(info);
     const char *comma = info->type == MCL_DEVICE_NATIVE ? "" : ", ", *platform = *comma ? info->platform : "";
     if (!quiet)
         fprintf(stderr, "Device %s: %s (%s%s%s): %s\n", info->selector, info->name, by, comma, platform,

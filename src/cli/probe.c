@@ -24,8 +24,6 @@ const mcl__subcommand mcl__subcommand_probe = {
     .run = run_probe,
 };
 
-static const char *const type_names[] = {"native", "CPU", "GPU", "accelerator"};
-
 typedef struct finding {
     const mcl_device_info *info;
     mcl__probe probe;
@@ -76,7 +74,7 @@ static void print_device(const finding *f)
 {
     const mcl_device_info *i = f->info;
     printf("%s  %s%s\n", i->selector, i->name, f->automatic ? "  <- auto takes this one" : "");
-    printf("  type          %s%s%s\n", type_names[i->type], *i->vendor ? ", " : "", i->vendor);
+    printf("  type          %s%s%s\n", mcl__device_type(i), *i->vendor ? ", " : "", i->vendor);
     if (*i->platform) printf("  platform      %s; %s; driver %s\n", i->platform, i->version, i->driver);
     print_sizes(i);
     if (f->open_error.status != MCL_OK) {
@@ -119,7 +117,7 @@ static json_t *device_json(const finding *f)
                                   "error", failure->text);
     json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform,
                              "vendor", i->vendor, "name", i->name, "driver", i->driver, "opencl", i->version, "type",
-                             type_names[i->type], "auto", f->automatic);
+                             mcl__device_type(i), "auto", f->automatic);
     json_t *numbers = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:[I,I,I],s:b}", "compute_units",
                                 (json_int_t)i->compute_units, "clock_mhz", (json_int_t)i->clock_mhz,
                                 "vector_floats", (json_int_t)i->vector_floats, "memory",

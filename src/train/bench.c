@@ -129,6 +129,7 @@ static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__b
     MCL_TRY(measure_steps(r, options->steps, b, error));
     b->resident_growth = growth(before, process_memory("VmRSS:"));
     b->peak_growth = growth(before, process_memory("VmHWM:"));
+    b->device_bytes = r->device->counters.peak_bytes_allocated;
     b->plan = mcl__plan_get_statistics(r->train.plan);
     b->flops = b->plan.flops;
     for (int n = 0; n < mcl__plan_graph(r->train.plan)->nodes; n++) b->bytes += mcl__plan_node(r->train.plan, n).bytes;

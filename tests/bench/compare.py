@@ -8,6 +8,8 @@ import sys
 from statistics import median
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+CPUS = ("native", "CPU")
+MODES = {"cpu": ["eager", "eager-nhwc", "compile"], "cuda": ["eager", "eager-nhwc", "compile", "graph", "graph-nhwc"]}
 NETWORKS = ("mlp", "lenet", "resnet20", "resnet18", "vgg11", "mobilenet_v2")
 
 
@@ -26,31 +28,63 @@ def strongest_openblas():
     return "SKYLAKEX" if "avx512vl" in flags else "HASWELL" if "avx2" in flags else None
 
 
+def opponent_device(wanted, about, python, ours):
+    """cpu or cuda; ends the program where that would compare a GPU with a CPU unasked."""
+    if wanted == "cuda" and not about["gpu"]:
+        sys.exit("%s: its PyTorch %s finds no GPU (torch.cuda.is_available() is false)" % (python, about["torch"]))
+    if wanted != "auto":
+        return wanted
+    if ours["type"] in CPUS:
+        return "cpu"
+    if not about["gpu"]:
+        sys.exit("our device, %s, is no CPU, and the PyTorch %s of %s finds no GPU (torch.cuda.is_available() is false): its "
+                 "speed\non the CPU says nothing of ours. A --python with CUDA or ROCm, please, or --opponent cpu to insist" % (
+                     ours["device"], about["torch"], python))
+    return "cuda"
+
+
 class Opponent:
-    def __init__(self, python, modes):
+    def __init__(self, python, given, ours):
         self.python, self.environment = python, dict(os.environ)
-        about = run([python, os.path.join(HERE, "torch_train.py"), "--describe"], self.environment)
+        about = self.describe()
+        self.device = opponent_device(given.opponent, about, python, ours)
+        if self.device == "cpu":
+            about = self.with_a_fair_blas(about)
+        insisted = "" if ours["type"] in CPUS else "on the CPU, "
+        doubt = " (IS IT FAST?)" if about["blas_grade"] == "unknown" else ""
+        self.name = "PyTorch %s, %s" % (about["torch"], about["gpu"] if self.device == "cuda" else insisted + about["blas"] + doubt)
+        there = [mode for mode in MODES[self.device] if mode != "compile" or about["compile"]]
+        self.modes = [mode for mode in given.modes.split(",") if mode in there] if given.modes else there
+        if not self.modes:
+            sys.exit("of the modes %s, %s has none on %s: there are %s" % (given.modes, python, self.device, ", ".join(there)))
+
+    def describe(self):
+        return run([self.python, os.path.join(HERE, "torch_train.py"), "--describe"], self.environment)
+
+    def with_a_fair_blas(self, about):
         core = strongest_openblas()
         if "Prescott" in about["blas"] and core:
             self.environment["OPENBLAS_CORETYPE"] = core
-            about = run([python, os.path.join(HERE, "torch_train.py"), "--describe"], self.environment)
-        if about["reference_blas"]:
+            about = self.describe()
+        if about["blas_grade"] == "reference":
             sys.exit("%s computes products with the reference BLAS (%s), which is no opponent: install libopenblas0-pthread, and "
-                     "let\n`update-alternatives --config libblas.so.3-x86_64-linux-gnu` take it" % (python, about["blas"]))
-        self.name = "PyTorch %s, %s" % (about["torch"], about["blas"])
-        self.modes = [mode for mode in modes if mode != "compile" or about["compile"]]
+                     "let\n`update-alternatives --config libblas.so.3-x86_64-linux-gnu` take it" % (self.python, about["blas"]))
+        return about
 
     def measure(self, network, given):
         command = [self.python, os.path.join(HERE, "torch_train.py"), network]
-        extra = ["--steps", str(given.steps), "--batch", str(given.batch)]
+        extra = ["--device", self.device, "--steps", str(given.steps), "--batch", str(given.batch)]
         return {mode: run(command + [mode] + extra, self.environment) for mode in self.modes}
+
+
+def bench(network, given, steps, batch):
+    return [given.program, "bench", network, "--json", "--device", given.device, "--steps", str(steps), "--batch", str(batch)]
 
 
 def measure_network(network, opponents, given):
     """Rounds of ours, then each opponent: speeds and memory of each."""
     ours, theirs = [], [{mode: [] for mode in opponent.modes} for opponent in opponents]
-    command = [given.program, "bench", network, "--json", "--device", given.device, "--steps", str(given.steps), "--batch",
-               str(given.batch)]
+    command = bench(network, given, given.steps, given.batch)
     run(command)  # compiles kernels, where they are not in the cache
     for _ in range(given.rounds):
         ours.append(run(command))
@@ -62,9 +96,14 @@ def measure_network(network, opponents, given):
 
 def report(network, ours, results, opponent):
     speed = median(result["img_per_s"] for result in ours)
-    memory = median(result["memory"]["peak_growth_mib"] for result in ours)
     mode, rows = max(results.items(), key=lambda item: median(row["img_per_s"] for row in item[1]))
-    other, their_memory = median(row["img_per_s"] for row in rows), median(row["peak_growth_mib"] for row in rows)
+    other = median(row["img_per_s"] for row in rows)
+    if opponent.device == "cuda":
+        memory, their_memory = (median(place["device_mib"] for place in places)
+                                for places in ([result["memory"] for result in ours], rows))
+    else:
+        memory = median(result["memory"]["peak_growth_mib"] for result in ours)
+        their_memory = median(row["peak_growth_mib"] for row in rows)
     print("%-13s %10.1f %10.1f  %6.2f x   %9.1f %9.1f  %6.2f x   %-10s  %s" % (
         network, speed, other, speed / other, memory, their_memory, memory / their_memory if their_memory else 0, mode,
         opponent.name), flush=True)
@@ -79,15 +118,21 @@ def main():
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--python", action="append", help="a Python that has torch; may be repeated [python3]")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--modes", default="eager,eager-nhwc,compile")
+    parser.add_argument("--opponent", choices=("auto", "cpu", "cuda"), default="auto", help="PyTorch's device [as ours]")
+    parser.add_argument("--modes", help="of PyTorch [all that it has on its device]")
     parser.add_argument("--program", default=os.path.join(HERE, "../../build/monocle"))
     given = parser.parse_args()
     unknown = set(given.networks) - set(NETWORKS)
     if unknown:
         parser.error("no such network: %s; there are %s" % (", ".join(sorted(unknown)), ", ".join(NETWORKS)))
-    opponents = [Opponent(python, given.modes.split(",")) for python in given.python or [sys.executable]]
+    known = sorted(set(MODES["cpu"] + MODES["cuda"]))
+    if given.modes and set(given.modes.split(",")) - set(known):
+        parser.error("--modes is a list of %s" % ", ".join(known))
+    us = run(bench("mlp", given, 1, 1))
+    opponents = [Opponent(python, given, us) for python in given.python or [sys.executable]]
+    print("ours: %s, %s" % (us["device"], us["driver"]))
     print("%-13s %10s %10s  %8s   %9s %9s  %8s   %-10s  %s" % (
-        "network", "pictures/s", "PyTorch's", "ratio", "MiB grown", "PyTorch's", "ratio", "its mode", "opponent"))
+        "network", "pictures/s", "PyTorch's", "ratio", "MiB", "PyTorch's", "ratio", "its mode", "opponent"))
     ratios = [[] for _ in opponents]
     for network in given.networks or NETWORKS:
         ours, theirs = measure_network(network, opponents, given)

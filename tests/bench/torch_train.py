@@ -1,23 +1,30 @@
 #!/usr/bin/env python3
 """Training steps of PyTorch on the networks that `monocle bench` measures, for compare.sh: one network in one mode a process.
 
-  torch_train.py NETWORK MODE [--threads N] [--steps N] [--batch N]     MODE: eager (NCHW), eager-nhwc, compile
-  torch_train.py --describe                                             version and BLAS alone
+  torch_train.py NETWORK MODE [--device D] [--threads N] [--steps N] [--batch N]   D: cpu, or cuda (which ROCm answers to as well)
+  torch_train.py --describe                                                        version, BLAS and GPU alone
 
-Prints one object of JSON: model, mode, batch, ms (median), ms_best, img_per_s, peak_growth_mib, torch, blas, reference_blas.
-A step clears gradients, computes forward, cross-entropy and backward, and updates by SGD (momentum 0.9, weight decay 5e-4) on
-one synthetic batch. peak_growth_mib is the peak of resident memory beyond what the process had before the network was built.
+MODE: eager (NCHW), eager-nhwc, compile; on cuda also graph and graph-nhwc, a whole step replayed as a CUDA graph. Prints one object
+of JSON: model, mode, device, batch, ms (median), ms_best, img_per_s, torch, blas, blas_grade (fine, reference, unknown), gpu (null:
+none), compile, and memory. A step clears gradients, computes forward, cross-entropy and backward, and updates by SGD (momentum 0.9,
+weight decay 5e-4) on one synthetic batch; each is waited for, and TF32 is off. peak_growth_mib is the peak of resident memory
+beyond what the process had before the network was built; device_mib (cuda) the most that tensors took after three steps, in which
+cuDNN tries what it later leaves out.
 """
 import argparse
-import ctypes
 import json
 import os
-import re
 import time
+from statistics import median
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+
+import blas
+
+MODES = {"cpu": ("eager", "eager-nhwc", "compile"), "cuda": ("eager", "eager-nhwc", "compile", "graph", "graph-nhwc")}
+WARM_STEPS = 3
 
 
 class Residual(nn.Module):
@@ -123,68 +130,96 @@ def reset_peak():
         pass
 
 
-def blas():
-    """Which BLAS serves products, and whether it is the reference: what is mapped after a product counts, not what was built."""
-    torch.randn(64, 64) @ torch.randn(64, 64)
-    if torch.backends.mkl.is_available():
-        return "MKL", False
-    with open("/proc/self/maps") as maps:
-        paths = sorted({match.group() for match in re.finditer(r"/\S*blas\S*\.so\S*", maps.read())})
-    for path in paths:
-        library = ctypes.CDLL(path)
-        if hasattr(library, "openblas_get_corename"):
-            library.openblas_get_corename.restype = ctypes.c_char_p
-            return "OpenBLAS (%s)" % library.openblas_get_corename().decode(), False
-    return paths[0] if paths else "unknown", bool(paths)
+def describe():
+    torch.randn(64, 64) @ torch.randn(64, 64)  # loads what it is served by
+    library = os.path.join(os.path.dirname(torch.__file__), "lib", "libtorch_cpu.so")
+    name, grade = blas.identify(torch.__config__.show(), blas.server(library))
+    return {"torch": torch.__version__, "blas": name, "blas_grade": grade, "gpu": gpu(), "compile": hasattr(torch, "compile")}
 
 
-def measure(name, mode, steps, batch):
+def gpu():
+    if not torch.cuda.is_available():
+        return None
+    api = "ROCm %s" % torch.version.hip if getattr(torch.version, "hip", None) else "CUDA %s" % torch.version.cuda
+    return "%s, %s" % (torch.cuda.get_device_name(), api)
+
+
+def captured(step, optimiser):
+    """A step as a graph whose replay does it again. What comes before a capture belongs on another stream."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(WARM_STEPS):
+            step()
+    torch.cuda.current_stream().wait_stream(side)
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    graph = torch.cuda.CUDAGraph()
+    optimiser.zero_grad(set_to_none=True)  # so that gradients are of the graph's own memory
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
+def measure(name, mode, device, steps, batch):
     make, shape, usual = NETWORKS[name]
-    batch = batch or usual
+    batch, kind, nhwc, cuda = batch or usual, mode.partition("-")[0], mode.endswith("-nhwc"), device == "cuda"
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = True
     reset_peak()
     before = memory("VmRSS:")
     torch.manual_seed(1)
-    model = make()
-    x, y = torch.randn(batch, *shape), torch.randint(0, 10, (batch,))
-    if mode == "eager-nhwc":
+    model, x, y = make().to(device), torch.randn(batch, *shape).to(device), torch.randint(0, 10, (batch,)).to(device)
+    if nhwc:
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
-    run = torch.compile(model) if mode == "compile" else model
+    forward = torch.compile(model) if kind == "compile" else model
 
     def step():
         optimiser.zero_grad(set_to_none=True)
-        F.cross_entropy(run(x), y).backward()
+        F.cross_entropy(forward(x), y).backward()
         optimiser.step()
 
-    for _ in range(3):
-        step()
+    wait = torch.cuda.synchronize if cuda else lambda: None
+    run = captured(step, optimiser) if kind == "graph" else step
+    for _ in range(WARM_STEPS):
+        run()
+    wait()
+    if cuda and kind != "graph":
+        torch.cuda.reset_peak_memory_stats()
     times, begun = [], time.perf_counter()
     while len(times) < steps if steps else len(times) < 5 or (time.perf_counter() - begun < 2 and len(times) < 200):
         start = time.perf_counter()
-        step()
+        run()
+        wait()
         times.append(time.perf_counter() - start)
-    times.sort()
-    middle = len(times) // 2
-    median = times[middle] if len(times) % 2 else (times[middle - 1] + times[middle]) / 2
-    return {"model": name, "mode": mode, "batch": batch, "steps": len(times), "ms": median * 1e3, "ms_best": times[0] * 1e3,
-            "img_per_s": batch / median, "peak_growth_mib": max(memory("VmHWM:") - before, 0)}
+    middle = median(times)
+    result = {"model": name, "mode": mode, "device": device, "batch": batch, "steps": len(times), "ms": middle * 1e3,
+              "ms_best": min(times) * 1e3, "img_per_s": batch / middle, "peak_growth_mib": max(memory("VmHWM:") - before, 0)}
+    if cuda:
+        result["device_mib"] = torch.cuda.max_memory_allocated() / 2**20
+    return result
 
 
 def main():
     parser = argparse.ArgumentParser(description="training steps of PyTorch")
     parser.add_argument("network", nargs="?", choices=NETWORKS)
-    parser.add_argument("mode", nargs="?", choices=("eager", "eager-nhwc", "compile"), default="eager")
+    parser.add_argument("mode", nargs="?", choices=MODES["cuda"], default="eager")
     parser.add_argument("--describe", action="store_true")
+    parser.add_argument("--device", choices=MODES, default="cpu")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--steps", type=int, default=0)
     parser.add_argument("--batch", type=int, default=0)
     given = parser.parse_args()
     if not given.describe and not given.network:
         parser.error("a network, please")
+    if given.mode not in MODES[given.device]:
+        parser.error("%s needs --device cuda" % given.mode)
+    if given.device == "cuda" and not torch.cuda.is_available():
+        parser.error("this PyTorch (%s) finds no GPU: torch.cuda.is_available() is false" % torch.__version__)
     torch.set_num_threads(given.threads)
-    result = {} if given.describe else measure(given.network, given.mode, given.steps, given.batch)
-    name, reference = blas()
-    result.update(torch=torch.__version__, blas=name, reference_blas=reference, compile=hasattr(torch, "compile"))
+    result = {} if given.describe else measure(given.network, given.mode, given.device, given.steps, given.batch)
+    result.update(describe())
     print(json.dumps(result), flush=True)
 
 

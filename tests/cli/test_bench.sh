@@ -38,8 +38,8 @@ for device in native cpu; do
     run bench mlp lenet --device $device --batch 2 --steps 2 --json --layers
     expect 0
     check "the JSON of $device is whole" is_json 0.model 0.ms 0.img_per_s 0.work.gflop 0.work.peak_gflop_per_s \
-        0.work.peak_gb_per_s 0.memory.planned_mib 0.memory.model_mib 0.start.first_step_s 0.launches.per_step \
-        0.layers.0.variant 1.model
+        0.work.peak_gb_per_s 0.memory.planned_mib 0.memory.model_mib 0.memory.device_mib 0.type 0.start.first_step_s \
+        0.launches.per_step 0.layers.0.variant 1.model
     [ $device = native ] || check "and says what a launch costs" is_json 0.launches.host_us_median 0.launches.host_us_mean \
         0.launches.steps_ahead
 done
