@@ -1,6 +1,5 @@
 /* monocle bench: how fast networks train here, and where the time goes. */
-#include "cli/cli.h"
-#include "train/bench.h"
+#include "cli/bench_start.h"
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +11,7 @@ static const double MiB = 0x1p20;
 
 static struct {
     const char *device, *batch, *steps, *pictures, *threads, *variant, *tuning, *recompute;
-    bool json, layers, all;
+    bool cold, json, layers, all;
 } given = {.batch = "0", .steps = "0", .pictures = "0", .threads = "0", .tuning = "auto", .recompute = "auto"};
 
 static const mcl__option options[] = {
@@ -26,6 +25,7 @@ static const mcl__option options[] = {
      .words = "auto shipped off", .text = &given.tuning},
     {.name = "recompute", .value = "R", .help = "make cheap activations again instead of keeping them: auto, on or off",
      .words = "auto on off", .text = &given.recompute},
+    {.name = "cold", .help = "also the start with an empty cache, beside that with a filled one", .flag = &given.cold},
     {.name = "layers", .help = "also each node of the plan: those that lose the most time first", .flag = &given.layers},
     {.name = "all", .help = "with --layers: every node, not the first 15", .flag = &given.all},
     {.name = "json", .help = "an object a line for each network", .flag = &given.json},
@@ -43,6 +43,8 @@ const mcl__subcommand mcl__subcommand_bench = {
             "measured in the same run. Steps are timed one at a time. What a launch costs the host is processor time of the\n"
             "thread that enqueues, measured as training does it: the steps of 0.75 seconds, 2 to 64, then a wait. The\n"
             "median step is without what a machine with other guests takes now and then, the mean is with it.\n"
+            "A start is from opening the device to the end of the first step, with the cache as it is. With --cold it is\n"
+            "measured twice more, in processes whose cache is a temporary folder, once empty and once with what that left.\n"
             "Without a network, all that have a name are measured, one after another.\n"
             "tests/bench/compare.sh in the source alternates this with PyTorch.\n",
     .run = run_bench,
@@ -72,7 +74,17 @@ static void print_layers(const mcl__bench *b)
     if (shown < b->layers) printf("  ... and %d more (--all)\n", b->layers - shown);
 }
 
-static void print_text(const char *name, const mcl__bench *b)
+typedef struct starts { mcl__bench_start cold, warm; } starts;
+
+static void print_start(const mcl__bench_start *here, const starts *s)
+{
+    printf("  start         ");
+    if (given.cold) printf("cold %.2f s, warm %.2f s; here ", s->cold.seconds, s->warm.seconds);
+    printf("%.2f s from opening the device to the end of the first step; %llu programs built, %llu loaded\n", here->seconds,
+           (unsigned long long)here->programs_built, (unsigned long long)here->programs_loaded);
+}
+
+static void print_text(const char *name, const mcl__bench *b, const starts *s)
 {
     const mcl__plan_statistics *plan = &b->plan;
     uint64_t planned = plan->planned_bytes + plan->derived_bytes;
@@ -88,8 +100,7 @@ static void print_text(const char *name, const mcl__bench *b)
     printf("  memory        %.1f MiB planned, %.1f MiB model; the process grew by %.1f MiB, at most %.1f MiB\n",
            (double)planned / MiB, (double)plan->model_bytes / MiB, (double)b->resident_growth / MiB,
            (double)b->peak_growth / MiB);
-    printf("  start         %.2f s from opening the device to the end of the first step; %llu programs built, %llu loaded\n",
-           b->first_step, (unsigned long long)b->programs_built, (unsigned long long)b->programs_loaded);
+    print_start(&b->start, s);
     printf("  launches      %.0f a step", b->launches);
     if (b->host_launch > 0)
         printf(", %.2f us of the host each in the median step, %.2f in the mean (%d steps ahead)", 1e6 * b->host_launch,
@@ -112,7 +123,18 @@ static json_t *layers_json(const mcl__bench *b)
     return list;
 }
 
-static json_t *bench_json(const char *name, const mcl__bench *b)
+static json_t *start_json(const mcl__bench_start *here, const starts *s)
+{
+    json_t *start = json_pack("{s:f,s:I,s:I}", "first_step_s", here->seconds, "programs_built", (json_int_t)here->programs_built,
+                              "programs_loaded", (json_int_t)here->programs_loaded);
+    if (given.cold) {
+        json_object_set_new(start, "cold_s", json_real(s->cold.seconds));
+        json_object_set_new(start, "warm_s", json_real(s->warm.seconds));
+    }
+    return start;
+}
+
+static json_t *bench_json(const char *name, const mcl__bench *b, const starts *s)
 {
     const mcl__plan_statistics *plan = &b->plan;
     json_t *object = json_pack(
@@ -120,16 +142,16 @@ static json_t *bench_json(const char *name, const mcl__bench *b)
         mcl__device_type(&b->device), "driver", b->device.driver, "threads", b->threads, "steps", b->steps, "ms", 1e3 * b->median,
         "ms_best", 1e3 * b->least, "ms_worst", 1e3 * b->most, "spread", (b->high_quartile - b->low_quartile) / b->median,
         "img_per_s", b->batch / b->median);
-    json_t *work = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "gflop", b->flops / 1e9, "mib", b->bytes / MiB, "gflop_per_s",
-                             b->flops / b->median / 1e9, "gb_per_s", b->bytes / b->median / 1e9, "peak_gflop_per_s",
-                             b->peak.flops / 1e9, "peak_gb_per_s", b->peak.bandwidth / 1e9);
+    double flops = b->flops / b->median, bytes = b->bytes / b->median;
+    json_t *work = json_pack("{s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "gflop", b->flops / 1e9, "mib", b->bytes / MiB, "gflop_per_s",
+                             flops / 1e9, "gb_per_s", bytes / 1e9, "peak_gflop_per_s", b->peak.flops / 1e9, "peak_gb_per_s",
+                             b->peak.bandwidth / 1e9, "share_of_peak", flops / b->peak.flops, "share_of_bandwidth",
+                             bytes / b->peak.bandwidth);
     json_t *memory =
         json_pack("{s:f,s:f,s:f,s:f,s:f,s:f}", "planned_mib", (double)plan->planned_bytes / MiB, "derived_mib",
                   (double)plan->derived_bytes / MiB, "model_mib", (double)plan->model_bytes / MiB, "device_mib",
                   (double)b->device_bytes / MiB, "resident_growth_mib", (double)b->resident_growth / MiB, "peak_growth_mib",
                   (double)b->peak_growth / MiB);
-    json_t *start = json_pack("{s:f,s:I,s:I}", "first_step_s", b->first_step, "programs_built", (json_int_t)b->programs_built,
-                              "programs_loaded", (json_int_t)b->programs_loaded);
     json_t *launches = json_pack("{s:f}", "per_step", b->launches);
     if (b->host_launch > 0) {
         json_object_set_new(launches, "host_us_median", json_real(1e6 * b->host_launch));
@@ -138,15 +160,15 @@ static json_t *bench_json(const char *name, const mcl__bench *b)
     }
     json_object_set_new(object, "work", work);
     json_object_set_new(object, "memory", memory);
-    json_object_set_new(object, "start", start);
+    json_object_set_new(object, "start", start_json(&b->start, s));
     json_object_set_new(object, "launches", launches);
     if (b->layers) json_object_set_new(object, "layers", layers_json(b));
     return object;
 }
 
-static mcl_status print_json(const char *name, const mcl__bench *b, mcl_error *error)
+static mcl_status print_json(const char *name, const mcl__bench *b, const starts *s, mcl_error *error)
 {
-    json_t *object = bench_json(name, b);
+    json_t *object = bench_json(name, b, s);
     int failed = !object || json_dumpf(object, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7));
     json_decref(object);
     if (failed) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the results");
@@ -156,25 +178,48 @@ static mcl_status print_json(const char *name, const mcl__bench *b, mcl_error *e
 
 /* -------------------------------------------------------------------------------------------------------------------------- */
 
+static mcl_status prepare(const char *name, const mcl__bench_options *common, mcl__bench_options *own, mcl_network **network,
+                          mcl_error *error)
+{
+    *own = *common;
+    if (!own->batch) own->batch = mcl__bench_batch(name);
+    return mcl_network_by_name(name, 0, 0, 0, 0, network, error);
+}
+
 static mcl_status bench(const char *name, const mcl__bench_options *common, mcl_error *error)
 {
-    mcl__bench_options own = *common;
+    mcl__bench_options own;
     mcl_network *network = NULL;
     mcl__bench result = {0};
-    if (!own.batch) own.batch = mcl__bench_batch(name);
-    MCL_TRY(mcl_network_by_name(name, 0, 0, 0, 0, &network, error));
+    starts both = {0};
+    if (given.cold) MCL_TRY(mcl__starts_measure(name, options, &both.cold, &both.warm, error));
+    MCL_TRY(prepare(name, common, &own, &network, error));
     mcl_status status = mcl__bench_run(network, &own, &result, error);
-    if (status == MCL_OK && given.json) status = print_json(name, &result, error);
-    else if (status == MCL_OK) print_text(name, &result);
+    if (status == MCL_OK && given.json) status = print_json(name, &result, &both, error);
+    else if (status == MCL_OK) print_text(name, &result, &both);
     fflush(stdout);
     mcl__bench_free(&result);
     mcl_network_destroy(network);
     return status;
 }
 
+/* A start alone, in the process that mcl__starts_measure made for it. */
+static int only_start(const char *name, const mcl__bench_options *common)
+{
+    mcl__bench_options own;
+    mcl_network *network = NULL;
+    mcl__bench_start start = {0};
+    mcl_error error = {0};
+    if (prepare(name, common, &own, &network, &error) == MCL_OK) mcl__bench_begin(network, &own, &start, &error);
+    mcl_network_destroy(network);
+    return mcl__start_tell(&start, &error);
+}
+
 static int run_bench(int argc, char **argv)
 {
     const mcl__subcommand *self = &mcl__subcommand_bench;
+    bool starting = argc > 3 && strcmp(argv[1], MCL__START_WORD) == 0;
+    if (starting) mcl__start_begin(argv[2]), argc -= 2, argv += 2;
     mcl__options(self, &argc, argv);
     mcl__bench_options common = {
         .device = given.device,
@@ -186,6 +231,7 @@ static int run_bench(int argc, char **argv)
         .recompute = (mcl_recompute)mcl__choice(self, "recompute", given.recompute),
         .layers = given.layers,
     };
+    if (starting) return only_start(argv[1], &common);
     if (given.all && !given.layers) return mcl__usage_error(self, "--all goes with --layers");
     const char *const *names = mcl_network_names();
     int count = 0;

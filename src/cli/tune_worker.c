@@ -1,52 +1,25 @@
-/* Both ends of the pipe between `monocle tune` and its worker. Structs travel as they are: both ends are one program. */
+/* Both ends of the pipe between `monocle tune` and its worker. */
 #include "cli/tune_worker.h"
 #include "base/file.h"
-#include "cli/cli.h"
+#include "cli/child.h"
 #include "device/peak.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NEWS_FILE = 3 }; /* stdout is the drivers' to chatter on */
 static const double stopped = 0.5; /* seconds that poll() is late by only where the process was stopped, as by Ctrl-Z */
-
-extern char **environ;
-
-static bool read_whole(int file, void *target, size_t bytes)
-{
-    for (size_t have = 0; have < bytes;) {
-        ssize_t got = read(file, (char *)target + have, bytes - have);
-        if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return false;
-        have += (size_t)got;
-    }
-    return true;
-}
-
-static bool write_whole(int file, const void *source, size_t bytes)
-{
-    for (size_t done = 0; done < bytes;) {
-        ssize_t put = write(file, (const char *)source + done, bytes - done);
-        if (put < 0 && errno == EINTR) continue;
-        if (put <= 0) return false;
-        done += (size_t)put;
-    }
-    return true;
-}
 
 /* --- The worker ----------------------------------------------------------------------------------------------------------- */
 
 static void tell(const mcl__tune_news *news, void *user)
 {
     (void)user;
-    if (!write_whole(NEWS_FILE, news, sizeof *news)) _exit(EXIT_FAILURE); /* nobody listens */
+    if (!mcl__write_whole(MCL__CHILD_NEWS, news, sizeof *news)) _exit(EXIT_FAILURE); /* nobody listens */
 }
 
 static void tell_error(const mcl_error *error)
@@ -62,14 +35,13 @@ int mcl__worker_run(void)
     mcl__worker_request request;
     mcl_device *device = NULL;
     mcl_error error = {0};
-    prctl(PR_SET_NAME, "monocle");
-    prctl(PR_SET_PDEATHSIG, SIGKILL); /* it may hang in a driver when nobody waits any more */
-    signal(SIGINT, SIG_IGN);          /* who asks decides */
-    if (!read_whole(STDIN_FILENO, &wanted, sizeof wanted)) return EXIT_FAILURE;
+    mcl__child_begin();
+    signal(SIGINT, SIG_IGN); /* who asks decides */
+    if (!mcl__read_whole(STDIN_FILENO, &wanted, sizeof wanted)) return EXIT_FAILURE;
     mcl_device_options options = {.threads = wanted.threads, .gemm = *wanted.gemm ? wanted.gemm : NULL, .tuning = MCL_TUNING_OFF};
     mcl_status status = mcl_device_open(wanted.selector, &options, &device, &error);
     if (status == MCL_OK) tell(&(mcl__tune_news){.stage = MCL__TUNE_READY}, NULL);
-    while (status == MCL_OK && read_whole(STDIN_FILENO, &request, sizeof request)) {
+    while (status == MCL_OK && mcl__read_whole(STDIN_FILENO, &request, sizeof request)) {
         status = mcl__tune_measure(device, &request.problem, (const char(*)[MCL__CHOICE])request.choice, request.count, tell, NULL,
                                    &error);
     }
@@ -80,21 +52,9 @@ int mcl__worker_run(void)
 
 /* --- The one who asks ----------------------------------------------------------------------------------------------------- */
 
-static int spawn(int requests, int news, pid_t *process)
-{
-    char *const arguments[] = {"monocle", "tune", MCL__WORKER_WORD, NULL};
-    posix_spawn_file_actions_t actions;
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_adddup2(&actions, requests, STDIN_FILENO);
-    posix_spawn_file_actions_adddup2(&actions, news, NEWS_FILE);
-    posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    int code = posix_spawn(process, MCL__THIS_PROGRAM, &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    return code;
-}
-
 mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *worker, mcl_error *error)
 {
+    static char *const arguments[] = {"monocle", "tune", MCL__WORKER_WORD, NULL};
     int requests[2], news[2];
     *worker = (mcl__worker){0};
     if (pipe2(requests, O_CLOEXEC) != 0) return mcl__fail(error, MCL_ERROR_IO, "no pipe: %s", strerror(errno));
@@ -103,11 +63,11 @@ mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *work
         return mcl__fail(error, MCL_ERROR_IO, "no pipe: %s", strerror(errno));
     }
     for (int i = 0; i < 2; i++) requests[i] = mcl__file_apart(requests[i]), news[i] = mcl__file_apart(news[i]);
-    int code = spawn(requests[0], news[1], &worker->process);
+    int code = mcl__child_spawn(arguments, requests[0], news[1], &worker->process);
     close(requests[0]), close(news[1]);
     worker->to = requests[1];
     worker->from = news[0];
-    if (code == 0 && write_whole(worker->to, device, sizeof *device)) return MCL_OK;
+    if (code == 0 && mcl__write_whole(worker->to, device, sizeof *device)) return MCL_OK;
     if (code != 0) worker->process = 0, close(worker->to), close(worker->from);
     else mcl__worker_stop(worker, NULL);
     return mcl__fail(error, MCL_ERROR_IO, "cannot start a process that measures: %s", strerror(code ? code : EPIPE));
@@ -128,7 +88,7 @@ void mcl__worker_stop(mcl__worker *worker, char how[80])
 
 bool mcl__worker_ask(const mcl__worker *worker, const mcl__worker_request *request)
 {
-    return write_whole(worker->to, request, sizeof *request);
+    return mcl__write_whole(worker->to, request, sizeof *request);
 }
 
 mcl__heard mcl__worker_listen(const mcl__worker *worker, double seconds, mcl__tune_news *news)
@@ -143,5 +103,5 @@ mcl__heard mcl__worker_listen(const mcl__worker *worker, double seconds, mcl__tu
     } while (ready == 0 && seconds > 0 && late > stopped);
     if (ready < 0) return errno == EINTR ? MCL__HEARD_SIGNAL : MCL__HEARD_END;
     if (ready == 0) return MCL__HEARD_NOTHING;
-    return read_whole(worker->from, news, sizeof *news) ? MCL__HEARD_NEWS : MCL__HEARD_END;
+    return mcl__read_whole(worker->from, news, sizeof *news) ? MCL__HEARD_NEWS : MCL__HEARD_END;
 }

@@ -15,6 +15,8 @@ struct mcl__backend {
     const char *name;
     /* Called before list(), to pass options that a driver reads only once. May be NULL. */
     void (*prepare)(const mcl_device_options *options);
+    /* Has drivers whose caches $XDG_CACHE_HOME alone does not move keep them in a folder. May be NULL. */
+    void (*cache_in)(const char *folder);
     /* Appends this backend's devices to *devices (realloc'ed). notes: what was skipped and why, appended (malloc'ed text). */
     mcl_status (*list)(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
     /* Allocates the backend's device (whose first member is an mcl_device) for info->selector. */

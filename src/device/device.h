@@ -85,6 +85,9 @@ mcl_status mcl__fence_record(mcl_device *device, mcl__fence *fence); /* a fence 
 mcl_status mcl__fence_wait(mcl_device *device, mcl__fence *fence);   /* waits; never recorded: returns at once */
 void mcl__fence_destroy(mcl_device *device, mcl__fence *fence);
 
+/* Before any device is listed or opened: all caches of this process and those that it starts lie in this folder. */
+void mcl__cache_in(const char *folder);
+
 /* A hash of all kernel sources that the device compiles from; native's kernels change with the library's version. */
 void mcl__kernels_hash(mcl_device *device, char hex[33]);
 

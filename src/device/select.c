@@ -59,6 +59,13 @@ static void prepare(const mcl__backend *only, const mcl_device_options *options)
         if (backends[i]->prepare && (!only || backends[i] == only)) backends[i]->prepare(options);
 }
 
+void mcl__cache_in(const char *folder)
+{
+    for (size_t i = 0; i < BACKENDS; i++)
+        if (backends[i]->cache_in) backends[i]->cache_in(folder);
+    setenv("XDG_CACHE_HOME", folder, 1);
+}
+
 mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error)
 {
     *devices = NULL;

@@ -111,21 +111,28 @@ static mcl_status measure_steps(mcl__rig *r, int wanted, mcl__bench *b, mcl_erro
     return measure_ahead(r, b, error);
 }
 
-static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
+/* resident: of the process, before the model. */
+static mcl_status begin(mcl__rig *r, const mcl__bench_options *options, mcl__bench_start *start, uint64_t *resident,
+                        mcl_error *error)
 {
-    double start = mcl__seconds(), ignored;
+    double began = mcl__seconds(), ignored;
     MCL_TRY(mcl_device_open(options->device, &options->device_options, &r->device, error));
-    double opening = mcl__seconds() - start;
-    b->device = r->device->info;
-    b->threads = r->device->threads;
+    double opening = mcl__seconds() - began;
     reset_peak();
-    uint64_t before = process_memory("VmRSS:");
-    start = mcl__seconds() - opening;
+    *resident = process_memory("VmRSS:");
+    began = mcl__seconds() - opening;
     MCL_TRY(prepare(r, options, error));
     MCL_TRY_DEVICE(r->device, mcl__rig_steps(r, 1, &ignored, &ignored), error);
-    b->first_step = mcl__seconds() - start;
-    b->programs_built = r->device->counters.programs_built;
-    b->programs_loaded = r->device->counters.programs_loaded;
+    *start = (mcl__bench_start){mcl__seconds() - began, r->device->counters.programs_built, r->device->counters.programs_loaded};
+    return MCL_OK;
+}
+
+static mcl_status measure(mcl__rig *r, const mcl__bench_options *options, mcl__bench *b, mcl_error *error)
+{
+    uint64_t before;
+    MCL_TRY(begin(r, options, &b->start, &before, error));
+    b->device = r->device->info;
+    b->threads = r->device->threads;
     MCL_TRY(measure_steps(r, options->steps, b, error));
     b->resident_growth = growth(before, process_memory("VmRSS:"));
     b->peak_growth = growth(before, process_memory("VmHWM:"));
@@ -214,6 +221,17 @@ mcl_status mcl__bench_run(const mcl_network *network, const mcl__bench_options *
     mcl_device_close(r.device);
     if (status == MCL_OK && options->layers) status = measure_layers(network, options, bench, error);
     if (status != MCL_OK) mcl__bench_free(bench);
+    return status;
+}
+
+mcl_status mcl__bench_begin(const mcl_network *network, const mcl__bench_options *options, mcl__bench_start *start,
+                            mcl_error *error)
+{
+    mcl__rig r = {.network = network};
+    uint64_t resident;
+    mcl_status status = begin(&r, options, start, &resident, error);
+    mcl__rig_destroy(&r);
+    mcl_device_close(r.device);
     return status;
 }
 

@@ -24,12 +24,14 @@ typedef struct mcl__bench_layer {
     double roofline; /* seconds that it would take at the device's peak or bandwidth, whichever is the longer */
 } mcl__bench_layer;
 
+/* From opening the device to the end of the first step. */
+typedef struct mcl__bench_start { double seconds; uint64_t programs_built, programs_loaded; } mcl__bench_start;
+
 typedef struct mcl__bench {
     mcl_device_info device;
     int threads, batch, steps;
     double median, least, most, low_quartile, high_quartile; /* seconds a step, waited for */
-    double first_step;                    /* seconds from opening the device to the end of the first step */
-    uint64_t programs_built, programs_loaded;
+    mcl__bench_start start;
     double launches;                      /* a step */
     double host_launch, host_launch_mean; /* processor seconds of the host for a launch, in the median step and in the mean of
                                            * all; 0 where the host computes */
@@ -46,6 +48,9 @@ typedef struct mcl__bench {
 /* Opens the device, so that a start is measured as a user meets it, with the caches as they are. Free with mcl__bench_free. */
 mcl_status mcl__bench_run(const mcl_network *network, const mcl__bench_options *options, mcl__bench *bench, mcl_error *error);
 void mcl__bench_free(mcl__bench *bench);
+/* A start and nothing else. */
+mcl_status mcl__bench_begin(const mcl_network *network, const mcl__bench_options *options, mcl__bench_start *start,
+                            mcl_error *error);
 
 /* Sorts the values. */
 double mcl__median(double *value, int count);

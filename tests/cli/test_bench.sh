@@ -26,6 +26,12 @@ for want in sys.argv[1:]:
     assert value, want
 " "$@"; }
 
+empty_folder() { [ -z "$(ls -A "$1")" ]; }
+less() { # less A B: of the starts in out
+    command -v python3 >/dev/null || return 0
+    python3 -c 'import json, sys; start = json.load(open("out"))["start"]; sys.exit(start[sys.argv[1]] >= start[sys.argv[2]])' "$@"
+}
+
 for device in native cpu; do
     run bench mlp --device $device --batch 4 --steps 3 --layers
     if [ "$status" -eq 1 ] && grep -q 'no CPU' err; then continue; fi # a machine without OpenCL
@@ -38,9 +44,31 @@ for device in native cpu; do
     run bench mlp lenet --device $device --batch 2 --steps 2 --json --layers
     expect 0
     check "the JSON of $device is whole" is_json 0.model 0.ms 0.img_per_s 0.work.gflop 0.work.peak_gflop_per_s \
-        0.work.peak_gb_per_s 0.memory.planned_mib 0.memory.model_mib 0.memory.device_mib 0.type 0.start.first_step_s \
-        0.launches.per_step 0.layers.0.variant 1.model
+        0.work.peak_gb_per_s 0.work.share_of_peak 0.work.share_of_bandwidth 0.memory.planned_mib \
+        0.memory.model_mib 0.memory.device_mib 0.type 0.start.first_step_s 0.launches.per_step 0.layers.0.variant 1.model
     [ $device = native ] || check "and says what a launch costs" is_json 0.launches.host_us_median 0.launches.host_us_mean \
         0.launches.steps_ahead
+
+    mkdir -p scratch
+    run TMPDIR=$PWD/scratch bench mlp --device $device --batch 4 --steps 1 --cold
+    expect 0
+    prints '^  start +cold [0-9.]+ s, warm [0-9.]+ s; here [0-9.]+ s from opening the device'
+    check "nothing is left of the folder of $device" empty_folder scratch
+    run TMPDIR=$PWD/scratch bench mlp --device $device --batch 4 --steps 1 --cold --json
+    expect 0
+    check "the JSON of $device has both starts" is_json 0.start.cold_s 0.start.warm_s 0.start.first_step_s
+    [ $device = native ] || check 'the start with an empty cache is the slower one' less warm_s cold_s
+    run TMPDIR=/proc/nowhere bench mlp --device $device --cold
+    expect 1 'cannot make folder /proc/nowhere/monocle-cold-'
+
+    last="monocle bench --cold --device $device, ended by a signal"
+    TMPDIR=$PWD/scratch "$program" bench lenet --device $device --batch 64 --cold >out 2>err </dev/null &
+    process=$!
+    for ((i = 0; i < 1000; i++)); do empty_folder scratch || break; sleep 0.01; done
+    kill -TERM $process
+    wait $process
+    status=$?
+    expect 143
+    check "nor where a signal comes" empty_folder scratch
 done
 finish

@@ -271,6 +271,7 @@ static void fence_destroy(mcl_device *base, mcl__fence *fence)
 const mcl__backend mcl__opencl_backend = {
     .name = "opencl",
     .prepare = mcl__cl_prepare,
+    .cache_in = mcl__cl_cache_in,
     .list = mcl__cl_list,
     .open = open_device,
     .close = close_device,

@@ -113,6 +113,7 @@ mcl_status mcl__cl_list(mcl_device_info **devices, int *count, char **notes, mcl
 mcl_status mcl__cl_find(const char *selector, cl_platform_id *platform, cl_device_id *device);
 bool mcl__cl_has_extension(const mcl_device_info *info, const char *name);
 void mcl__cl_prepare(const mcl_device_options *options);
+void mcl__cl_cache_in(const char *folder);
 bool mcl__cl_pocl_cache_is_ours(const char *cache);
 
 /* opencl.c */

@@ -32,6 +32,19 @@ bool mcl__cl_pocl_cache_is_ours(const char *cache)
     return cache && folder && snprintf(path, sizeof path, "%s/pocl", cache) < (int)sizeof path && strcmp(path, folder) == 0;
 }
 
+/* What a user has set comes before $XDG_CACHE_HOME, which NVIDIA's driver does not look at. Where we have placed PoCL's cache, it
+ * is placed anew. */
+void mcl__cl_cache_in(const char *folder)
+{
+    char *ours = mcl__cl_cache_open();
+    if (mcl__cl_pocl_cache_is_ours(ours)) unsetenv(POCL_CACHE);
+    free(ours);
+    static const char *const names[] = {POCL_CACHE, "AMD_COMGR_CACHE_DIR", "MESA_SHADER_CACHE_DIR", "NEO_CACHE_DIR"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (getenv(names[i])) setenv(names[i], folder, 1);
+    setenv("CUDA_CACHE_PATH", folder, 1);
+}
+
 /* PoCL reads these once, at the first query of a platform. Threads: old and new name of the same thing. */
 void mcl__cl_prepare(const mcl_device_options *options)
 {
