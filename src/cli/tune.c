@@ -1,7 +1,7 @@
 /* monocle tune: measures which kernels serve a network's training fastest here, and keeps it for the trainings to come. */
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "cli/tune_worker.h"
-#include "device/peak.h"
 #include "train/bench.h"
 #include <jansson.h>
 #include <signal.h>

@@ -1,12 +1,13 @@
 /* Both ends of the pipe between `monocle tune` and its worker. */
 #include "cli/tune_worker.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "cli/child.h"
-#include "device/peak.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>

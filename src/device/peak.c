@@ -1,18 +1,11 @@
 /* Measures a device's peak with kernels/peak.cl; the native device's with the innermost loop of its products and a copy. */
 #include "device/peak.h"
+#include "base/clock.h"
 #include <stdio.h>
-#include <time.h>
 
 enum { REPEATS = 5, ROUNDS = 20000, PRODUCT = 1536 };
 static const double least_seconds = 0.2; /* of repeats: others may have the machine for some hundredths of a second */
 #define COPY_BYTES ((uint64_t)96 << 20)
-
-double mcl__seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* The least time of some runs; the first one only warms up. */
 static mcl_status time_launch(mcl_device *device, mcl__launch *launch, double *seconds)

@@ -11,6 +11,4 @@ typedef struct mcl__peak {
 /* Takes a second or so, and as much memory as the copy needs. Waits. Natively after mcl__ops_register_native(), whose products it
  * runs. */
 mcl_status mcl__peak_measure(mcl_device *device, mcl__peak *peak);
-
-double mcl__seconds(void); /* monotonic */
 #endif

@@ -2,6 +2,7 @@
  * work, one look after another; the more threads a device has, the longer it is from look to look, for each takes the lock that
  * work is handed out under. */
 #include "device/wait.h"
+#include "base/clock.h"
 #include "device/backend.h"
 #include <errno.h>
 #include <monocle/wait.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     AWAKE = 50000,      /* nanoseconds before a thread sleeps; 200000 gain less */
@@ -46,13 +46,6 @@ void mcl__wait_awake_end(void)
     atomic_fetch_sub(&devices, 1);
 }
 
-static int64_t nanoseconds(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
-}
-
 /* Lets the core's other thread, where it has one, go first. */
 static void relax(void)
 {
@@ -76,7 +69,7 @@ int mcl_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
     static _Thread_local int64_t began, ended; /* of the looks in a row so far, the first one and the last one */
     static _Thread_local int looks;            /* since it last slept */
     if (atomic_load_explicit(&devices, memory_order_relaxed) == 0) return sleep_on(condition, mutex);
-    int64_t now = nanoseconds(), until = now + atomic_load_explicit(&look, memory_order_relaxed);
+    int64_t now = mcl__nanoseconds(), until = now + atomic_load_explicit(&look, memory_order_relaxed);
     if (now - ended > APART) began = now;
     if (now - began > AWAKE || looks == MOST_LOOKS) {
         ended = looks = 0;
@@ -85,9 +78,9 @@ int mcl_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex)
     looks++;
     int code = pthread_mutex_unlock(mutex);
     if (code != 0) return code;
-    while (nanoseconds() < until) relax();
+    while (mcl__nanoseconds() < until) relax();
     code = pthread_mutex_lock(mutex);
     if (code == 0) pthread_testcancel();
-    ended = nanoseconds();
+    ended = mcl__nanoseconds();
     return code;
 }

@@ -1,5 +1,6 @@
 /* Steps, their times, and where these go. */
 #include "train/bench.h"
+#include "base/clock.h"
 #include "train/rig.h"
 #include "train/trainer.h"
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /* A training on made-up pictures; see rig.h. */
 #include "train/rig.h"
-#include "device/peak.h"
+#include "base/clock.h"
 #include "train/trainer.h"
 #include <stdlib.h>
 #include <time.h>

@@ -1,19 +1,12 @@
 /* A whole run: epochs, validation, checkpoints, the best weights, and the test at last. */
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "nn/weights.h"
 #include "train/trainer.h"
 #include <stdlib.h>
-#include <time.h>
 
 static const double show_seconds = 0.25; /* where enqueuing takes long itself: steps on the host, pictures from files */
-
-double mcl__now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 typedef struct loop {
     mcl_event_function function;
@@ -27,7 +20,7 @@ typedef struct loop {
 
 static mcl_event event_of(mcl_trainer *t, const loop *l, mcl_event_kind kind)
 {
-    double elapsed = mcl__now() - l->began, measured = elapsed;
+    double elapsed = mcl__seconds() - l->began, measured = elapsed;
     int steps = t->options.epochs * t->steps_per_epoch, done = t->progress.step - l->session_first;
     if (l->warm_step && (kind == MCL_EVENT_PROGRESS || t->progress.step > l->warm_step)) {
         measured -= l->warm - l->began;
@@ -64,9 +57,9 @@ static mcl_status save(mcl_trainer *t, const loop *l, const char *name, mcl_erro
     if (!t->options.run) return MCL_OK;
     char *path = mcl__text("%s/%s.safetensors", t->options.run, name);
     if (!path) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
-    t->progress.seconds = l->seconds_before + mcl__now() - l->began;
+    t->progress.seconds = l->seconds_before + mcl__seconds() - l->began;
     mcl_status status = mcl__checkpoint_save(t, path, error);
-    t->checkpointed = mcl__now();
+    t->checkpointed = mcl__seconds();
     mcl_event event = event_of(t, l, MCL_EVENT_CHECKPOINT);
     event.message = path;
     if (status == MCL_OK && l->function) l->function(&event, l->user);
@@ -96,10 +89,10 @@ static mcl_status finish_epoch(mcl_trainer *t, loop *l, mcl_error *error)
 {
     MCL_TRY(mcl__trainer_drain(t, error));
     mcl_event event = event_of(t, l, MCL_EVENT_EPOCH);
-    double began = mcl__now();
+    double began = mcl__seconds();
     if (t->part_count[MCL_PART_VALIDATION])
         MCL_TRY(mcl_trainer_evaluate(t, MCL_PART_VALIDATION, &event.validation, error));
-    l->evaluating += mcl__now() - began;
+    l->evaluating += mcl__seconds() - began;
     const mcl_metrics *judge = event.validation.samples ? &event.validation : &event.train;
     mcl__progress *p = &t->progress;
     event.best = !p->best_epoch || judge->accuracy > p->best_accuracy ||
@@ -181,7 +174,7 @@ static mcl_status finish_run(mcl_trainer *t, loop *l, mcl_error *error)
 static mcl_status show(mcl_trainer *t, loop *l, mcl_error *error)
 {
     MCL_TRY(mcl__trainer_drain(t, error));
-    l->shown = mcl__now();
+    l->shown = mcl__seconds();
     if (!l->warm_step) {
         l->warm_step = t->progress.step;
         l->warm = l->shown;
@@ -195,7 +188,7 @@ static bool checkpoint_due(const mcl_trainer *t)
 {
     const mcl_train_options *o = &t->options;
     return (o->checkpoint_steps && t->progress.step % o->checkpoint_steps == 0) ||
-           (o->checkpoint_seconds > 0 && mcl__now() - t->checkpointed > o->checkpoint_seconds);
+           (o->checkpoint_seconds > 0 && mcl__seconds() - t->checkpointed > o->checkpoint_seconds);
 }
 
 static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
@@ -204,7 +197,7 @@ static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
     while (t->progress.epoch < o->epochs && !(o->max_steps && t->progress.step >= o->max_steps)) {
         if (!mcl__trainer_epoch_complete(t)) {
             MCL_TRY(mcl__trainer_step(t, error));
-            if (mcl__trainer_drain_due(t) || mcl__now() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
+            if (mcl__trainer_drain_due(t) || mcl__seconds() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
             bool stop = atomic_load(&t->stop); /* also one that came while steps were waited for: none is enqueued behind them */
             if (stop && t->drained < t->progress.step) MCL_TRY(show(t, l, error));
             if (stop || (checkpoint_due(t) && !mcl__trainer_epoch_complete(t))) {
@@ -223,7 +216,7 @@ mcl_status mcl_trainer_run(mcl_trainer *t, mcl_event_function function, void *us
 {
     mcl_error local = {0};
     if (!error) error = &local;
-    loop l = {.function = function, .user = user, .began = mcl__now(), .seconds_before = t->progress.seconds,
+    loop l = {.function = function, .user = user, .began = mcl__seconds(), .seconds_before = t->progress.seconds,
               .session_first = t->progress.step};
     mcl_status status = loop_epochs(t, &l, error);
     if (status == MCL_ERROR_DIVERGED) {

@@ -1,5 +1,6 @@
 /* One training step after another: the step block, replaying the plans, taking the outcomes, and what happens when one of them is
  * NaN. The host waits for the device only in mcl__trainer_drain, and where a ring of step blocks or batches is full. */
+#include "base/clock.h"
 #include "train/trainer.h"
 
 static int batch_of(const mcl_trainer *t, int position)
@@ -70,7 +71,7 @@ bool mcl__trainer_drain_due(const mcl_trainer *t) { return t->progress.step - t-
 
 mcl_status mcl__trainer_step(mcl_trainer *t, mcl_error *error)
 {
-    if (t->progress.step == t->drained) t->ahead_since = mcl__now();
+    if (t->progress.step == t->drained) t->ahead_since = mcl__seconds();
     if (!t->epoch_begun) MCL_TRY(begin_epoch(t, error));
     int size = batch_of(t, t->progress.position), micros;
     mcl__feed *feed;
@@ -138,7 +139,7 @@ mcl_status mcl__trainer_drain(mcl_trainer *t, mcl_error *error)
     if (t->drained == t->progress.step) return MCL_OK;
     mcl_state state;
     MCL_TRY_DEVICE(t->device, mcl__model_record(t->model, &state), error);
-    t->ahead = mcl__steps_ahead((mcl__now() - t->ahead_since) / (t->progress.step - t->drained));
+    t->ahead = mcl__steps_ahead((mcl__seconds() - t->ahead_since) / (t->progress.step - t->drained));
     int last = state.first_bad ? state.first_bad - 1 : t->progress.step;
     while (t->drained < last) {
         int step = ++t->drained, size = step_size(t, step);

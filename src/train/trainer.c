@@ -1,6 +1,7 @@
 /* Making a trainer: the data's shape against the network's, the model, the plans of a run, and what it resumes from. */
 #include "train/trainer.h"
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include <stdlib.h>
 #include <string.h>
@@ -129,7 +130,7 @@ mcl_status mcl_trainer_create(mcl_device *device, const mcl_network *network, mc
     }
     t->drained = t->progress.step;
     t->ahead = 1;
-    t->checkpointed = mcl__now();
+    t->checkpointed = mcl__seconds();
     *trainer = t;
     return MCL_OK;
 }

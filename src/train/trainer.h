@@ -69,6 +69,4 @@ mcl_status mcl__run_log_step(struct mcl__run_log *log, int step, double loss, do
                              mcl_error *error);
 mcl_status mcl__run_log_event(struct mcl__run_log *log, const mcl_event *event, mcl_error *error);
 void mcl__run_log_close(struct mcl__run_log *log);
-
-double mcl__now(void); /* seconds, monotonic */
 #endif

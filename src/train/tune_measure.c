@@ -1,6 +1,6 @@
 /* Measuring the choices for one problem. Each is a plan of a single node between the same tensors, as training has it: with its
  * workspace, and with the other forms of its parameters made every time. */
-#include "device/peak.h"
+#include "base/clock.h"
 #include "ops/oracle/oracle.h"
 #include "train/bench.h"
 #include "train/feed.h"

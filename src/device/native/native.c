@@ -1,10 +1,10 @@
 /* The native device: plain memory, registered C functions as kernels. Launches run when they are
  * enqueued, in the calling thread and OpenMP's team, so there is never anything to wait for. */
 #include "device/native/native.h"
+#include "base/clock.h"
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define ALIGNMENT 64
 
@@ -268,21 +268,14 @@ static void execute(const mcl__launch *launch)
     }
 }
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 static mcl_status native_launch_run(mcl_device *device, mcl__launch *launch)
 {
     /* The team's size belongs to the calling thread, which may be another than the one that opened the device. */
     if (omp_get_max_threads() != device->threads) omp_set_num_threads(device->threads);
-    double start = launch->row ? seconds_now() : 0;
+    double start = launch->row ? mcl__seconds() : 0;
     execute(launch);
     if (launch->row) {
-        launch->row->time.seconds += seconds_now() - start;
+        launch->row->time.seconds += mcl__seconds() - start;
         launch->row->time.launches++;
     }
     return MCL_OK;

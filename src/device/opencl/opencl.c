@@ -1,5 +1,6 @@
 /* The OpenCL device: context, queue, buffers, transfers and fences; and the backend's table. */
 #include "device/opencl/opencl.h"
+#include "base/clock.h"
 #include "device/wait.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,17 +126,10 @@ static void buffer_destroy(mcl_buffer *base)
     free(buffer);
 }
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* Sleeps an eighth of what the last wait took, between 10 microseconds and a millisecond, until the event is over. */
 static cl_int poll_event(mcl__cl_device *device, cl_event event)
 {
-    double start = now(), nap = device->last_wait / 8;
+    double start = mcl__seconds(), nap = device->last_wait / 8;
     if (nap < 1e-5) nap = 1e-5;
     if (nap > 1e-3) nap = 1e-3;
     const struct timespec pause = {0, (long)(nap * 1e9)};
@@ -146,7 +140,7 @@ static cl_int poll_event(mcl__cl_device *device, cl_event event)
         if (state <= CL_COMPLETE) break;
         nanosleep(&pause, NULL);
     }
-    device->last_wait = now() - start;
+    device->last_wait = mcl__seconds() - start;
     return CL_SUCCESS;
 }
 
