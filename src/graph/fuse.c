@@ -35,8 +35,7 @@ static bool overwritten(const mcl__graph *graph, int producer, int map)
     const mcl__node *node = &graph->node[producer];
     for (int n = producer + 1; n < map; n++)
         for (int o = 0; o < graph->node[n].outputs; o++)
-            for (int i = 0; i < node->inputs; i++)
-                if (node->in[i] == graph->node[n].out[o]) return true;
+            if (mcl__node_reads(node, graph->node[n].out[o])) return true;
     return false;
 }
 
@@ -100,6 +99,13 @@ static void try_stats(fusion *work, int stats)
     maker->epilogue.code[maker->epilogue.count++] = (mcl_epilogue_code){.code = MCL_EP_STATS};
     for (int i = 0; i < 2; i++) maker->out[maker->outputs++] = node->out[i];
     work->dead[stats] = true;
+}
+
+bool mcl__node_reads(const mcl__node *node, int tensor)
+{
+    for (int i = 0; i < node->inputs; i++)
+        if (node->in[i] == tensor) return true;
+    return false;
 }
 
 bool mcl__graph_only_read(const mcl__graph *graph, int tensor)

@@ -41,20 +41,13 @@ static bool can_take(const mcl__graph *graph, const mcl__node *reader, const mcl
     return !applies || mcl__tuning_takes_prologue(&graph->model->tuning, &problem, capabilities, force);
 }
 
-static bool reads(const mcl__node *node, int tensor)
-{
-    for (int i = 0; i < node->inputs; i++)
-        if (node->in[i] == tensor) return true;
-    return false;
-}
-
 static bool all_can_take(const mcl__graph *graph, const mcl__node *map, const mcl__capabilities *capabilities, const char *force)
 {
     int y = map->out[0];
     if (!mcl__graph_only_read(graph, y)) return false;
     for (int n = 0; n < graph->nodes; n++) {
         const mcl__node *reader = &graph->node[n];
-        if (reads(reader, y) && !can_take(graph, reader, map, !reader->backward, capabilities, force)) return false;
+        if (mcl__node_reads(reader, y) && !can_take(graph, reader, map, !reader->backward, capabilities, force)) return false;
     }
     return true;
 }
@@ -68,7 +61,7 @@ mcl_status mcl__graph_prologue(mcl__graph *graph, const mcl__capabilities *capab
         const mcl__node *map = &graph->node[m];
         if (!normalises(map) || !all_can_take(graph, map, capabilities, force)) continue;
         for (int n = m + 1; n < graph->nodes; n++)
-            if (reads(&graph->node[n], map->out[0])) graph->node[n] = with_prologue(&graph->node[n], map);
+            if (mcl__node_reads(&graph->node[n], map->out[0])) graph->node[n] = with_prologue(&graph->node[n], map);
         dead[m] = true;
     }
     mcl__graph_order(graph, dead);

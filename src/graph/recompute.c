@@ -19,19 +19,12 @@ static bool cheap(const mcl__node *node)
     return true;
 }
 
-static bool reads(const mcl__node *node, int tensor)
-{
-    for (int i = 0; i < node->inputs; i++)
-        if (node->in[i] == tensor) return true;
-    return false;
-}
-
 /* Is a tensor bound to memory, or read by `node` or a later one? */
 static bool alive_at(const mcl__graph *graph, int tensor, int node)
 {
     if (graph->tensor[tensor].bound.buffer) return true;
     for (int n = node; n < graph->nodes; n++)
-        if (reads(&graph->node[n], tensor)) return true;
+        if (mcl__node_reads(&graph->node[n], tensor)) return true;
     return false;
 }
 
@@ -43,7 +36,7 @@ static int remake_at(const mcl__graph *graph, int map)
     bool forward = false;
     if (!cheap(node) || !mcl__graph_only_read(graph, y)) return -1;
     for (int n = map + 1; n < graph->nodes && first < 0; n++) {
-        if (!reads(&graph->node[n], y)) continue;
+        if (!mcl__node_reads(&graph->node[n], y)) continue;
         if (graph->node[n].backward) first = n;
         else forward = true;
     }
