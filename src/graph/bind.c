@@ -103,7 +103,6 @@ static mcl__arg bound_arg(const mcl__plan *plan, int n, const mcl__command_arg *
     switch (arg->kind) {
     case MCL__COMMAND_OPERAND: return (mcl__arg){.kind = MCL__ARG_VIEW, .as.view = operand_view(plan, n, arg->operand)};
     case MCL__COMMAND_I32: return (mcl__arg){.kind = MCL__ARG_I32, .as.i32 = arg->i32};
-    case MCL__COMMAND_F32: return (mcl__arg){.kind = MCL__ARG_F32, .as.f32 = arg->f32};
     case MCL__COMMAND_BLOB: return (mcl__arg){.kind = MCL__ARG_BLOB, .as.blob = {arg->blob, arg->blob_bytes}};
     case MCL__COMMAND_LOCAL: break;
     }
@@ -122,25 +121,13 @@ static mcl_status bind_kernel(const mcl__plan *plan, int n, const mcl__command *
 
 static mcl_status bind_command(const mcl__plan *plan, int n, const mcl__command *command, mcl__launch **launch)
 {
-    static const char *const kinds[] = {
-        [MCL__COMMAND_GEMM] = "gemm", [MCL__COMMAND_COPY] = "copy", [MCL__COMMAND_FILL] = "fill"};
     char what[256];
     snprintf(what, sizeof what, "%s %s", plan->graph->node[n].name,
-             command->kind == MCL__COMMAND_KERNEL ? command->key.name : kinds[command->kind]);
+             command->kind == MCL__COMMAND_KERNEL ? command->key.name : "gemm");
     if (command->kind == MCL__COMMAND_KERNEL) return bind_kernel(plan, n, command, what, launch);
-    mcl__view first = operand_view(plan, n, command->arg[0].operand);
-    if (command->kind == MCL__COMMAND_FILL) {
-        first.bytes = command->bytes;
-        return mcl__launch_fill(plan->device, what, first, (uint32_t)command->arg[1].i32, launch);
-    }
-    mcl__view second = operand_view(plan, n, command->arg[1].operand);
-    if (command->kind == MCL__COMMAND_COPY) {
-        first.bytes = second.bytes = command->bytes;
-        return mcl__launch_copy(plan->device, what, first, second, launch);
-    }
     mcl__gemm gemm = command->gemm;
-    gemm.a = first;
-    gemm.b = second;
+    gemm.a = operand_view(plan, n, command->arg[0].operand);
+    gemm.b = operand_view(plan, n, command->arg[1].operand);
     gemm.c = operand_view(plan, n, command->arg[2].operand);
     return mcl__launch_gemm(plan->device, what, &gemm, launch);
 }

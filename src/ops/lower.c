@@ -186,15 +186,6 @@ void mcl__lower_gemm(mcl__lowering *lowering, const mcl__gemm *gemm, mcl__operan
     mcl__lower_arg(lowering, c);
 }
 
-void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t bytes, uint32_t pattern)
-{
-    mcl__command *command = append(lowering, MCL__COMMAND_FILL);
-    if (!command) return;
-    command->bytes = bytes;
-    mcl__lower_arg(lowering, target);
-    mcl__lower_arg_i32(lowering, (int32_t)pattern);
-}
-
 bool mcl__variant_applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     return !variant->applicable || variant->applicable(problem, capabilities);

@@ -97,13 +97,12 @@ typedef enum mcl__operand_kind {
 } mcl__operand_kind;
 typedef struct mcl__operand { mcl__operand_kind kind; int index; uint64_t offset; /* bytes from its start */ } mcl__operand;
 
-typedef enum mcl__command_kind { MCL__COMMAND_KERNEL, MCL__COMMAND_GEMM, MCL__COMMAND_COPY, MCL__COMMAND_FILL } mcl__command_kind;
+typedef enum mcl__command_kind { MCL__COMMAND_KERNEL, MCL__COMMAND_GEMM } mcl__command_kind;
 
 typedef struct mcl__command_arg {
-    enum { MCL__COMMAND_OPERAND, MCL__COMMAND_I32, MCL__COMMAND_F32, MCL__COMMAND_BLOB, MCL__COMMAND_LOCAL } kind;
+    enum { MCL__COMMAND_OPERAND, MCL__COMMAND_I32, MCL__COMMAND_BLOB, MCL__COMMAND_LOCAL } kind;
     mcl__operand operand;
     int32_t i32; /* or bytes of local memory */
-    float f32;
     const void *blob; /* copied into the lowering's arena */
     size_t blob_bytes;
 } mcl__command_arg;
@@ -117,7 +116,6 @@ typedef struct mcl__command {
     int args, dimensions;
     size_t global[3], local[3]; /* local[0] 0: the backend chooses */
     mcl__gemm gemm;             /* products: views unset; operands in arg[0..2] = a, b, c */
-    uint64_t bytes;             /* copy (arg[0] -> arg[1]), fill (arg[0], pattern arg[1].i32) */
 } mcl__command;
 
 /* Another form of parameter in[input], named by `form` ("blocked16x4"): the same input and form of several nodes is made once. */
@@ -177,7 +175,6 @@ void mcl__lower_sizes(mcl__lowering *lowering, int dimensions, const size_t *glo
 void mcl__lower_linear(mcl__lowering *lowering, size_t items);
 /* A product; gemm's views are ignored, a, b, c are the operands. */
 void mcl__lower_gemm(mcl__lowering *lowering, const mcl__gemm *gemm, mcl__operand a, mcl__operand b, mcl__operand c);
-void mcl__lower_fill(mcl__lowering *lowering, mcl__operand target, uint64_t bytes, uint32_t pattern);
 /* Emits the codes of the problem's epilogue from `first` on, but STATS, as a map in place on out(0). A variant that takes no
  * epilogue itself (or only its first codes) calls this last. Does nothing when there are none. */
 void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first);

@@ -190,7 +190,6 @@ static mcl_status bind_kernel(session *s, const mcl__command *command, mcl__laun
         switch (from->kind) {
         case MCL__COMMAND_OPERAND: args[i] = (mcl__arg){MCL__ARG_VIEW, {.view = session_view(s, from->operand)}}; break;
         case MCL__COMMAND_I32: args[i] = (mcl__arg){MCL__ARG_I32, {.i32 = from->i32}}; break;
-        case MCL__COMMAND_F32: args[i] = (mcl__arg){MCL__ARG_F32, {.f32 = from->f32}}; break;
         case MCL__COMMAND_BLOB: args[i] = (mcl__arg){MCL__ARG_BLOB, {.blob = {from->blob, from->blob_bytes}}}; break;
         case MCL__COMMAND_LOCAL: args[i] = (mcl__arg){MCL__ARG_LOCAL, {.local = (size_t)from->i32}}; break;
         }
@@ -204,18 +203,12 @@ static mcl_status bind_kernel(session *s, const mcl__command *command, mcl__laun
 
 static mcl_status bind(session *s, const mcl__command *command, mcl__launch **launch)
 {
-    mcl__view view[3] = {{0}};
     if (command->kind == MCL__COMMAND_KERNEL) return bind_kernel(s, command, launch);
-    int views = command->kind == MCL__COMMAND_GEMM ? 3 : command->kind == MCL__COMMAND_COPY ? 2 : 1;
-    for (int i = 0; i < views; i++) view[i] = session_view(s, command->arg[i].operand);
-    if (command->kind == MCL__COMMAND_GEMM) {
-        mcl__gemm gemm = command->gemm;
-        gemm.a = view[0], gemm.b = view[1], gemm.c = view[2];
-        return mcl__launch_gemm(s->device, "gemm", &gemm, launch);
-    }
-    for (int i = 0; i < views; i++) view[i].bytes = command->bytes;
-    if (command->kind == MCL__COMMAND_COPY) return mcl__launch_copy(s->device, "copy", view[0], view[1], launch);
-    return mcl__launch_fill(s->device, "fill", view[0], (uint32_t)command->arg[1].i32, launch);
+    mcl__gemm gemm = command->gemm;
+    gemm.a = session_view(s, command->arg[0].operand);
+    gemm.b = session_view(s, command->arg[1].operand);
+    gemm.c = session_view(s, command->arg[2].operand);
+    return mcl__launch_gemm(s->device, "gemm", &gemm, launch);
 }
 
 static mcl_status session_open(session *s, mcl_error *error)
