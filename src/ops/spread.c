@@ -1,5 +1,6 @@
 /* Launch sizes by the shape of the machine. */
 #include "ops/spread.h"
+#include "base/divide.h"
 
 #define CPU_WIDTH 16
 #define GPU_WIDTH 4
@@ -52,11 +53,6 @@ int mcl__spread_width_from(const mcl__lowering *lowering, int offset)
 const char *mcl__spread_aligned(const mcl__lowering *lowering)
 {
     return on_cpu(lowering) ? "" : " -DALIGNED";
-}
-
-static int divide_up(int64_t a, int b)
-{
-    return (int)((a - 1) / b + 1);
 }
 
 static int at_least_one(int64_t n)
@@ -119,11 +115,11 @@ mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C)
 {
     bool cpu = on_cpu(lowering);
     mcl__row_split split = {.width = mcl__spread_width_of_rows(lowering, C), .tile = cpu ? CPU_TILE : GPU_TILE};
-    split.vectors = divide_up(C, split.width);
-    int most = cpu ? divide_up((int64_t)rows * C, CPU_PART) : at_least_one(GPU_ITEMS / split.vectors);
-    int parts = smaller(divide_up(rows, cpu ? CPU_ROWS : GPU_ROWS), smaller(most, MAX_PARTS));
-    split.rows_each = divide_up(divide_up(rows, parts), split.tile) * split.tile;
-    split.parts = divide_up(rows, split.rows_each);
+    split.vectors = mcl__ceil_div(C, split.width);
+    int most = cpu ? mcl__ceil_div(rows * C, CPU_PART) : at_least_one(GPU_ITEMS / split.vectors);
+    int parts = smaller(mcl__ceil_div(rows, cpu ? CPU_ROWS : GPU_ROWS), smaller(most, MAX_PARTS));
+    split.rows_each = mcl__round_up(mcl__ceil_div(rows, parts), split.tile);
+    split.parts = mcl__ceil_div(rows, split.rows_each);
     return split;
 }
 
