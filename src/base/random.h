@@ -1,5 +1,6 @@
 /* Random numbers on the host: the same Philox words that kernels draw (kernels/philox.h), shaped into uniforms, normals
- * and permutations. The same (seed, stream, t) gives the same numbers everywhere; nothing here keeps state. */
+ * and permutations. The same (seed, stream, t) gives the same numbers everywhere; nothing here keeps state but
+ * mcl__random_filler. */
 #ifndef MCL_BASE_RANDOM_H
 #define MCL_BASE_RANDOM_H
 #include <stdint.h>
@@ -23,4 +24,7 @@ void mcl__random_normals(mcl__random random, double mean, double deviation, uint
 
 /* Fisher and Yates: for i = count - 1 down to 1, items[i] changes places with items[choice of i + 1 by word i]. */
 void mcl__random_shuffle(mcl__random random, int32_t *items, int32_t count);
+
+/* Fast, for values that nobody looks at: the next state of a linear congruential generator, whose high bits are the better ones. */
+static inline uint32_t mcl__random_filler(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
 #endif

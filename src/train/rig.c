@@ -1,6 +1,7 @@
 /* A training on made-up pictures; see rig.h. */
 #include "train/rig.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "train/trainer.h"
 #include <stdlib.h>
 #include <time.h>
@@ -24,8 +25,8 @@ static mcl_status make_pictures(mcl__rig *r, int count, mcl_error *error)
     mcl_status status = pixels && labels ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for pictures");
     if (status == MCL_OK) {
         uint32_t state = 1;
-        for (uint64_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)((state = state * 1664525u + 1013904223u) >> 24);
-        for (int i = 0; i < count; i++) labels[i] = (int)((state = state * 1664525u + 1013904223u) >> 8) % classes;
+        for (uint64_t i = 0; i < bytes; i++) pixels[i] = (uint8_t)(mcl__random_filler(&state) >> 24);
+        for (int i = 0; i < count; i++) labels[i] = (int)(mcl__random_filler(&state) >> 8) % classes;
         status = mcl_buffer_write(p->pixels, 0, bytes, pixels);
         if (status == MCL_OK) status = mcl_buffer_write(p->labels, 0, (uint64_t)count * sizeof *labels, labels);
         if (status != MCL_OK) mcl__device_error_to(r->device, status, error);

@@ -1,6 +1,7 @@
 /* Measuring the choices for one problem. Each is a plan of a single node between the same tensors, as training has it: with its
  * workspace, and with the other forms of its parameters made every time. */
 #include "base/clock.h"
+#include "base/random.h"
 #include "ops/oracle/oracle.h"
 #include "train/bench.h"
 #include "train/feed.h"
@@ -56,8 +57,7 @@ static uint64_t bytes_of(mcl__shape shape, mcl__dtype dtype)
 
 static float draw(uint32_t *state)
 {
-    *state = *state * 1664525u + 1013904223u;
-    return (float)(*state >> 8) * 0x1p-23f - 1.0f;
+    return (float)(mcl__random_filler(state) >> 8) * 0x1p-23f - 1.0f;
 }
 
 /* A tap of its window that lies inside the picture, as max_pool_bwd expects of its indices. */

@@ -1,6 +1,7 @@
 /* Products through CLBlast. It is checked on the device against sums in double before its first use, and called under
  * one lock, since two threads that make it compile the same routine break it. */
 #include "device/opencl/opencl.h"
+#include "base/random.h"
 #include <clblast_c.h>
 #include <math.h>
 #include <pthread.h>
@@ -52,13 +53,11 @@ static const trial trials[] = {
     {521, 547, 569, 1, 2000, 0.5f, -1.0f},
 };
 
-static uint32_t next_random(uint32_t *state) { return *state = *state * 1664525u + 1013904223u; }
-
 /* Multiples of 1/64 within (-1, 1). */
 static float *random_matrix(size_t elements, uint32_t *state)
 {
     float *matrix = malloc(elements * sizeof *matrix);
-    for (size_t i = 0; matrix && i < elements; i++) matrix[i] = (float)((int)(next_random(state) >> 25) - 64) / 64.0f;
+    for (size_t i = 0; matrix && i < elements; i++) matrix[i] = (float)((int)(mcl__random_filler(state) >> 25) - 64) / 64.0f;
     return matrix;
 }
 
@@ -87,7 +86,7 @@ static bool result_is_right(const product *p, const trial *t, const float *a, co
     uint32_t state = 7;
     size_t elements = p->M * p->N, checks = t->samples ? (size_t)t->samples : elements;
     for (size_t n = 0; n < checks; n++) {
-        size_t e = t->samples ? ((size_t)next_random(&state) << 8 ^ next_random(&state) >> 8) % elements : n;
+        size_t e = t->samples ? ((size_t)mcl__random_filler(&state) << 8 ^ mcl__random_filler(&state) >> 8) % elements : n;
         if (!element_is_right(p, a, b, before, after, e / p->N, e % p->N)) return false;
     }
     for (size_t i = 0; i + 1 < p->M; i++)
