@@ -1,8 +1,6 @@
 /* Problems and choices in words. A text is a key: what changes it makes rows on disk and checkpoints strangers. */
 #include "ops/choice.h"
-#include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
+#include "base/writer.h"
 #include <string.h>
 
 const char *const mcl__origin_name[] = {[MCL__DEFAULT] = "default",
@@ -10,18 +8,6 @@ const char *const mcl__origin_name[] = {[MCL__DEFAULT] = "default",
                                         [MCL__TUNED] = "tuned",
                                         [MCL__RECORDED] = "recorded",
                                         [MCL__FORCED] = "forced"};
-
-typedef struct writer { char *text; size_t used, room; } writer;
-
-static void MCL_PRINTF(2, 3) put(writer *out, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    int length = vsnprintf(out->text + out->used, out->room - out->used, format, list);
-    va_end(list);
-    assert(length >= 0 && out->used + (size_t)length < out->room);
-    out->used += (size_t)length;
-}
 
 const char *mcl__code_name(const mcl_epilogue_code *code)
 {
@@ -43,12 +29,12 @@ const char *mcl__code_name(const mcl_epilogue_code *code)
 
 void mcl__choice_text(const char *variant, const mcl__parameters *parameters, char text[MCL__CHOICE])
 {
-    writer out = {text, 0, MCL__CHOICE};
+    mcl__writer out = {text, 0, MCL__CHOICE};
     int count = parameters ? (int)(sizeof parameters->value / sizeof parameters->value[0]) : 0;
     while (count > 0 && parameters->value[count - 1] == 0) count--;
-    put(&out, "%s", variant);
-    for (int i = 0; i < count; i++) put(&out, "%c%d", i ? ',' : '(', parameters->value[i]);
-    if (count > 0) put(&out, ")");
+    mcl__put(&out, "%s", variant);
+    for (int i = 0; i < count; i++) mcl__put(&out, "%c%d", i ? ',' : '(', parameters->value[i]);
+    if (count > 0) mcl__put(&out, ")");
 }
 
 /* Adds what the variant offers behind `used` choices; returns how many there are then. */
@@ -71,21 +57,21 @@ int mcl__choices(const mcl__problem *problem, const mcl__capabilities *capabilit
     return used;
 }
 
-static void put_window(writer *out, const mcl__problem *problem)
+static void put_window(mcl__writer *out, const mcl__problem *problem)
 {
     const mcl__attrs *a = &problem->attrs;
     switch (problem->op) {
     case MCL__OP_conv2d:
     case MCL__OP_conv2d_bwd_data:
     case MCL__OP_conv2d_bwd_weight:
-        put(out, " %dx%d stride %dx%d pad %dx%d dilation %dx%d groups %d", a->conv.KH, a->conv.KW, a->conv.stride_h,
+        mcl__put(out, " %dx%d stride %dx%d pad %dx%d dilation %dx%d groups %d", a->conv.KH, a->conv.KW, a->conv.stride_h,
             a->conv.stride_w, a->conv.pad_h, a->conv.pad_w, a->conv.dilation_h, a->conv.dilation_w, a->conv.groups);
         break;
     case MCL__OP_max_pool:
     case MCL__OP_max_pool_bwd:
     case MCL__OP_avg_pool:
     case MCL__OP_avg_pool_bwd:
-        put(out, " %dx%d stride %dx%d pad %dx%d", a->pool.KH, a->pool.KW, a->pool.stride_h, a->pool.stride_w, a->pool.pad_h,
+        mcl__put(out, " %dx%d stride %dx%d pad %dx%d", a->pool.KH, a->pool.KW, a->pool.stride_h, a->pool.stride_w, a->pool.pad_h,
             a->pool.pad_w);
         break;
     default: break;
@@ -93,10 +79,10 @@ static void put_window(writer *out, const mcl__problem *problem)
 }
 
 /* A vector's size, or the sizes behind the first: that is the batch, or, of weights, known from the rest. */
-static void put_shape(writer *out, mcl__shape shape)
+static void put_shape(mcl__writer *out, mcl__shape shape)
 {
-    put(out, " %d", shape.d[shape.rank == 1 ? 0 : 1]);
-    for (int i = 2; i < shape.rank; i++) put(out, "x%d", shape.d[i]);
+    mcl__put(out, " %d", shape.d[shape.rank == 1 ? 0 : 1]);
+    for (int i = 2; i < shape.rank; i++) mcl__put(out, "x%d", shape.d[i]);
 }
 
 enum { NAMED_INPUTS = 2 }; /* what decides: later ones are vectors of channels, and tensors of codes */
@@ -105,17 +91,17 @@ void mcl__problem_text(const mcl__problem *problem, char text[MCL__PROBLEM_TEXT]
 {
     const mcl__op *op = mcl__op_get(problem->op);
     int own = op->inputs < 0 ? problem->inputs : op->inputs;
-    writer out = {text, 0, MCL__PROBLEM_TEXT};
-    put(&out, "%s", op->name);
+    mcl__writer out = {text, 0, MCL__PROBLEM_TEXT};
+    mcl__put(&out, "%s", op->name);
     put_window(&out, problem);
-    put(&out, ",");
+    mcl__put(&out, ",");
     for (int i = 0; i < own && i < NAMED_INPUTS; i++) put_shape(&out, problem->in[i]);
-    put(&out, " ->");
+    mcl__put(&out, " ->");
     put_shape(&out, problem->out[0]);
     for (int i = 0; i < problem->prologue.count; i++)
-        put(&out, "%s%s", i ? " " : ", after ", mcl__code_name(&problem->prologue.code[i]));
+        mcl__put(&out, "%s%s", i ? " " : ", after ", mcl__code_name(&problem->prologue.code[i]));
     for (int i = 0; i < problem->epilogue.count; i++)
-        put(&out, "%s%s", i ? " " : ", ", mcl__code_name(&problem->epilogue.code[i]));
+        mcl__put(&out, "%s%s", i ? " " : ", ", mcl__code_name(&problem->epilogue.code[i]));
 }
 
 int mcl__problem_batch(const mcl__problem *problem)

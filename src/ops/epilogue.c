@@ -1,8 +1,7 @@
 /* Generates the text that a kernel applies its epilogue with, and checks the tensors that epilogues take. */
 #include "ops/epilogue.h"
+#include "base/writer.h"
 #include <assert.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 int mcl__epilogue_plain(const mcl__epilogue *epilogue, int first)
@@ -19,64 +18,49 @@ bool mcl__epilogue_all_plain(const mcl__epilogue *epilogue)
     return mcl__epilogue_plain(epilogue, 0) == mcl__epilogue_points(epilogue);
 }
 
-typedef struct writer {
-    char *text;
-    size_t length;
-} writer;
-
-static void MCL_PRINTF(2, 3) write_text(writer *out, const char *format, ...)
-{
-    va_list list;
-    va_start(list, format);
-    int length = vsnprintf(out->text + out->length, MCL__PRELUDE_BYTES - out->length, format, list);
-    va_end(list);
-    assert(length >= 0 && out->length + (size_t)length < MCL__PRELUDE_BYTES);
-    out->length += (size_t)length;
-}
-
 static bool by_channel(int code)
 {
     return code == MCL_EP_BIAS || code == MCL_EP_SCALE_SHIFT;
 }
 
 /* One code as a block. Its float goes in as bits, so that no locale can touch it. */
-static void write_code(writer *out, const mcl_epilogue_code *code, const char *prefix, int tensor)
+static void write_code(mcl__writer *out, const mcl_epilogue_code *code, const char *prefix, int tensor)
 {
     int tensors = mcl__epilogue_tensors(code);
     const char *where = by_channel(code->code) ? "(channel)" : "(row) * (channels) + (channel)";
     unsigned alpha;
     memcpy(&alpha, &code->alpha, sizeof alpha);
 
-    write_text(out, " \\\n    { ");
+    mcl__put(out, " \\\n    { ");
     for (int i = 0; i < tensors; i++)
-        write_text(out, "T %s_%c = LOAD(%s%d + %s); ", prefix, "tu"[i], prefix, tensor + i, where);
-    write_text(out, "v = MCL_POINT(T, v, %d, %d, as_float(0x%08xu), ", code->code, code->act, alpha);
+        mcl__put(out, "T %s_%c = LOAD(%s%d + %s); ", prefix, "tu"[i], prefix, tensor + i, where);
+    mcl__put(out, "v = MCL_POINT(T, v, %d, %d, as_float(0x%08xu), ", code->code, code->act, alpha);
     for (int i = 0; i < 2; i++)
-        if (i < tensors) write_text(out, "%s_%c%s", prefix, "tu"[i], i ? "); }" : ", ");
-        else write_text(out, i ? "v); }" : "v, ");
+        if (i < tensors) mcl__put(out, "%s_%c%s", prefix, "tu"[i], i ? "); }" : ", ");
+        else mcl__put(out, i ? "v); }" : "v, ");
 }
 
-static void write_codes(writer *out, const char *macro, const char *prefix, const char *arguments, const mcl_epilogue_code *code,
-                        int count)
+static void write_codes(mcl__writer *out, const char *macro, const char *prefix, const char *arguments,
+                        const mcl_epilogue_code *code, int count)
 {
     int tensors = 0, tensor = 0;
     for (int i = 0; i < count; i++) tensors += mcl__epilogue_tensors(&code[i]);
-    write_text(out, "#define %s_PARAMS", macro);
-    for (int i = 0; i < tensors; i++) write_text(out, " , __global const float *%s%d", prefix, i);
-    write_text(out, "\n#define %s_ARGS", macro);
-    for (int i = 0; i < tensors; i++) write_text(out, " , %s%d", prefix, i);
-    write_text(out, "\n#define %s(T, LOAD, v, %s)", macro, arguments);
+    mcl__put(out, "#define %s_PARAMS", macro);
+    for (int i = 0; i < tensors; i++) mcl__put(out, " , __global const float *%s%d", prefix, i);
+    mcl__put(out, "\n#define %s_ARGS", macro);
+    for (int i = 0; i < tensors; i++) mcl__put(out, " , %s%d", prefix, i);
+    mcl__put(out, "\n#define %s(T, LOAD, v, %s)", macro, arguments);
     for (int i = 0; i < count; i++) {
         assert(code[i].code != MCL_EP_DROPOUT && code[i].code != MCL_EP_STATS);
         write_code(out, &code[i], prefix, tensor);
         tensor += mcl__epilogue_tensors(&code[i]);
     }
-    write_text(out, "\n");
+    mcl__put(out, "\n");
 }
 
 const char *mcl__epilogue_prelude(const mcl__epilogue *epilogue, int first, int count, char text[MCL__PRELUDE_BYTES])
 {
-    writer out = {text, 0};
+    mcl__writer out = {text, 0, MCL__PRELUDE_BYTES};
     if (count == 0) return NULL;
     write_codes(&out, "EPILOGUE", "epilogue", "row, channel, channels", &epilogue->code[first], count);
     return text;
@@ -84,11 +68,11 @@ const char *mcl__epilogue_prelude(const mcl__epilogue *epilogue, int first, int 
 
 const char *mcl__problem_prelude(const mcl__problem *problem, int count, char text[MCL__PRELUDE_BYTES])
 {
-    writer out = {text, 0};
+    mcl__writer out = {text, 0, MCL__PRELUDE_BYTES};
     const mcl__prologue *prologue = &problem->prologue;
     if (prologue->count > 0) write_codes(&out, "PROLOGUE", "prologue", "channel", prologue->code, prologue->count);
     if (count > 0) write_codes(&out, "EPILOGUE", "epilogue", "row, channel, channels", problem->epilogue.code, count);
-    return out.length > 0 ? text : NULL;
+    return out.used > 0 ? text : NULL;
 }
 
 void mcl__epilogue_bind(mcl__lowering *lowering, const mcl__problem *problem, int first, int count)
