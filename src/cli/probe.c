@@ -85,7 +85,7 @@ static void print_device(const finding *f)
            verdict(&f->probe.bf16_storage), verdict(&f->probe.fp64));
     print_sub_groups(f);
     if (*f->probe.extensions) printf("  extensions    %s\n", f->probe.extensions);
-    if (f->probe.gemm) printf("  products      CLBlast\n");
+    if (f->probe.gemm) printf("  products      %s\n", f->probe.gemm_library);
     else printf("  products      our own kernels: %s\n", f->probe.gemm_why_not);
     for (int q = 0; q < f->probe.quirk_count; q++)
         printf("  quirk         %s: %s (%s)\n", f->probe.quirks[q].what, f->probe.quirks[q].instead,

@@ -37,7 +37,8 @@ struct mcl__backend {
     mcl_status (*launch_kernel)(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args, int count,
                                 int dimensions, const size_t *global, const size_t *local, mcl__launch **launch);
     bool (*gemm_available)(mcl_device *device, const char **why);
-    /* NULL where gemm_available() is never true. */
+    /* NULL where gemm_available() is never true, as the name of the library. */
+    const char *gemm_library;
     mcl_status (*launch_gemm)(mcl_device *device, const char *what, const mcl__gemm *gemm, mcl__launch **launch);
     mcl_status (*launch_copy)(mcl_device *device, const char *what, mcl__view source, mcl__view target, mcl__launch **launch);
     mcl_status (*launch_fill)(mcl_device *device, const char *what, mcl__view target, uint32_t pattern, mcl__launch **launch);

@@ -87,6 +87,7 @@ mcl_status mcl__device_probe(mcl_device *device, mcl__probe *out)
 {
     *out = (mcl__probe){0};
     MCL_ALIVE(device);
+    out->gemm_library = mcl__gemm_library(device);
     out->gemm = mcl__gemm_available(device, &out->gemm_why_not);
     if (device->backend->probe) return keep(device, device->backend->probe(device, out), "probe");
     out->fp64 = out->bf16_storage = (mcl__capability){true, true};
@@ -306,6 +307,8 @@ bool mcl__gemm_available(mcl_device *device, const char **why)
     if (why) *why = available ? NULL : reason;
     return available;
 }
+
+const char *mcl__gemm_library(const mcl_device *device) { return device->backend->gemm_library; }
 
 mcl_status mcl__fence_create(mcl_device *device, mcl__fence **fence)
 {

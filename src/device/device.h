@@ -70,8 +70,9 @@ mcl_status mcl__launch_fill(mcl_device *device, const char *what, mcl__view targ
 mcl_status mcl__launch_run(mcl_device *device, mcl__launch *launch); /* enqueues */
 void mcl__launch_destroy(mcl_device *device, mcl__launch *launch);   /* NULL does nothing */
 
-/* Does the device serve products through a library (CLBlast, verified)? *why (static text) says why not. */
+/* Does the device serve products through a library, whose results were verified? *why (static text) says why not. */
 bool mcl__gemm_available(mcl_device *device, const char **why);
+const char *mcl__gemm_library(const mcl_device *device); /* its name, whether it serves or not; NULL: there is none */
 
 /* Enqueued transfers: the host memory must stay as it is until a fence recorded after them has passed. */
 mcl_status mcl__write_async(mcl_device *device, mcl__view target, const void *source);

@@ -18,7 +18,8 @@ typedef struct mcl__quirk {
 typedef struct mcl__probe {
     mcl__capability fp16, fp64, bf16_storage, sub_groups;
     uint32_t sub_group_size;  /* measured by the sub-group kernel; 0 where there are none */
-    bool gemm;                /* a library serves products */
+    const char *gemm_library; /* as mcl__gemm_library */
+    bool gemm;                /* it serves products */
     const char *gemm_why_not; /* static text; NULL where gemm is set */
     char extensions[1024];    /* of those that matter to training, the ones that the device has */
     mcl__quirk quirks[MCL__PROBE_QUIRKS];

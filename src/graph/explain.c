@@ -111,7 +111,7 @@ static void print_node(FILE *file, const mcl__plan *plan, int n, widths w)
     for (int c = 0; c < lowered->commands; c++) {
         const mcl__gemm *gemm = &lowered->command[c].gemm;
         if (lowered->command[c].kind == MCL__COMMAND_GEMM)
-            fprintf(file, "  CLBlast %d x %d x %d", gemm->M, gemm->N, gemm->K);
+            fprintf(file, "  %s %d x %d x %d", mcl__gemm_library(plan->device), gemm->M, gemm->N, gemm->K);
     }
     for (int d = 0; d < lowered->deriveds; d++)
         fprintf(file, "  weights as %s%s", lowered->derived[d].form,
@@ -126,7 +126,7 @@ static void print_totals(FILE *file, const mcl__plan *plan)
     fprintf(file, "\n%d nodes; launches: %d load, %d compute, %d reduce, %d update, %d when parameters have changed\n",
             s->nodes, s->launches[MCL__LOAD], s->launches[MCL__COMPUTE], s->launches[MCL__REDUCE],
             s->launches[MCL__UPDATE], s->derive_launches);
-    if (s->products > 0) fprintf(file, "%d products served by CLBlast\n", s->products);
+    if (s->products > 0) fprintf(file, "%d products served by %s\n", s->products, mcl__gemm_library(plan->device));
     else fprintf(file, "no product goes to a library\n");
     fprintf(file, "%.3f GFLOP a replay\n", s->flops / 1e9);
     fprintf(file,

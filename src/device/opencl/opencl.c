@@ -280,6 +280,7 @@ const mcl__backend mcl__opencl_backend = {
     .kernel_get = mcl__cl_kernel_get,
     .launch_kernel = mcl__cl_launch_kernel,
     .gemm_available = mcl__cl_gemm_available,
+    .gemm_library = "CLBlast",
     .launch_gemm = mcl__cl_launch_gemm,
     .launch_copy = mcl__cl_launch_copy,
     .launch_fill = mcl__cl_launch_fill,
