@@ -72,7 +72,7 @@ static int width_of(const mcl__lowering *lowering, const mcl_conv2d_args *a, int
 static int rows_of(const mcl_depthwise_args *args, const columns *w, int taps, const mcl__capabilities *capabilities)
 {
     bool even = args->step_h == 1 && args->slope_h == 1 && args->classes_h == 1 && w->step == 1 && w->classes == 1;
-    bool registers = mcl__takes_long_kernels(capabilities) && mcl__tile_lanes(capabilities) == 16;
+    bool registers = mcl__cpu_unrolls(capabilities) && mcl__tile_lanes(capabilities) == 16;
     return even && registers && taps <= ROWS_TAPS && args->TH > ROWS / 2 ? ROWS : 1;
 }
 

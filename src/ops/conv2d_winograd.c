@@ -274,7 +274,7 @@ static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, int lanes,
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    if (!mcl__takes_long_kernels(capabilities)) return 0;
+    if (!mcl__cpu_unrolls(capabilities)) return 0;
     if ((a.KH != 3 && a.KH != 5) || a.KW != a.KH || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1)
         return 0;
     int lanes = mcl__tile_lanes(capabilities);

@@ -29,7 +29,7 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
     };
 }
 
-bool mcl__takes_long_kernels(const mcl__capabilities *capabilities)
+bool mcl__cpu_unrolls(const mcl__capabilities *capabilities)
 {
     return capabilities->type == MCL_DEVICE_CPU && !capabilities->keeps_loops;
 }

@@ -133,7 +133,7 @@ typedef struct mcl__capabilities {
 } mcl__capabilities;
 mcl__capabilities mcl__capabilities_of(mcl_device *device);
 /* A CPU whose compiler unrolls what it is told to. */
-bool mcl__takes_long_kernels(const mcl__capabilities *capabilities);
+bool mcl__cpu_unrolls(const mcl__capabilities *capabilities);
 /* Floats of the vectors of a CPU's register tiles: 16 where it has 32 registers of 16 floats (AVX-512), 8 for 16 registers of 8
  * (AVX2) or 32 of 4 (Neon). A tile has half the rows then. */
 int mcl__tile_lanes(const mcl__capabilities *capabilities);

@@ -110,7 +110,7 @@ static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl__pro
 bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *a, const mcl__capabilities *capabilities)
 {
     mcl_product_block_args b;
-    return mcl__takes_long_kernels(capabilities) && blocks_for(&b, problem, a, capabilities).P > 0;
+    return mcl__cpu_unrolls(capabilities) && blocks_for(&b, problem, a, capabilities).P > 0;
 }
 
 void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
