@@ -48,7 +48,14 @@ struct mcl__backend {
     mcl_status (*fence_create)(mcl_device *device, mcl__fence **fence);
     mcl_status (*fence_record)(mcl_device *device, mcl__fence *fence);
     mcl_status (*fence_wait)(mcl_device *device, mcl__fence *fence);
+    bool (*fence_passed)(mcl_device *device, mcl__fence *fence);
+    mcl_status (*fence_order)(mcl_device *device, mcl__fence *fence);
     void (*fence_destroy)(mcl_device *device, mcl__fence *fence);
+    /* Page-locked host memory, and in *locked what unlock() needs to know of it; NULL: there is none. Called before uploads, where
+     * the device has memory of its own. May be NULL. */
+    void *(*lock)(mcl_device *device, uint64_t bytes, void **locked);
+    void (*unlock)(mcl_device *device, void *data, void *locked); /* NULL where lock() is */
+    mcl_status (*upload)(mcl_device *device, mcl__view target, const void *source, mcl__fence *after, mcl__fence *done);
     mcl_status (*profile)(mcl_device *device, mcl_kernel_time **rows, int *count);
     /* Fills the capabilities, extensions and quirks of an all-zero *out. May be NULL: plain C on the host. */
     mcl_status (*probe)(mcl_device *device, mcl__probe *out);

@@ -330,7 +330,45 @@ mcl_status mcl__fence_wait(mcl_device *device, mcl__fence *fence)
     return keep(device, device->backend->fence_wait(device, fence), "waiting for a fence");
 }
 
+bool mcl__fence_passed(mcl_device *device, mcl__fence *fence)
+{
+    return device->error.status == MCL_OK && device->backend->fence_passed(device, fence);
+}
+
+mcl_status mcl__fence_order(mcl_device *device, mcl__fence *fence)
+{
+    MCL_ALIVE(device);
+    return keep(device, device->backend->fence_order(device, fence), "waiting for a fence on the device");
+}
+
 void mcl__fence_destroy(mcl_device *device, mcl__fence *fence)
 {
     if (fence) device->backend->fence_destroy(device, fence);
+}
+
+bool mcl__has_own_memory(const mcl_device *device) { return !device->info.unified_memory; }
+
+mcl_status mcl__staging_create(mcl_device *device, uint64_t bytes, mcl__staging *staging)
+{
+    *staging = (mcl__staging){0};
+    MCL_ALIVE(device);
+    bool lock = mcl__has_own_memory(device) && device->backend->lock;
+    if (lock) staging->data = device->backend->lock(device, bytes, &staging->locked);
+    if (staging->data) memset(staging->data, 0, (size_t)bytes);
+    else staging->data = calloc(1, (size_t)bytes);
+    return staging->data ? MCL_OK : MCL_ERROR_MEMORY;
+}
+
+void mcl__staging_destroy(mcl_device *device, mcl__staging *staging)
+{
+    if (staging->locked) device->backend->unlock(device, staging->data, staging->locked);
+    else free(staging->data);
+    *staging = (mcl__staging){0};
+}
+
+mcl_status mcl__upload(mcl_device *device, mcl__view target, const void *source, mcl__fence *after, mcl__fence *done)
+{
+    MCL_ALIVE(device);
+    MCL_TRY(check_view(device, "upload", target));
+    return keep(device, device->backend->upload(device, target, source, after, done), "upload");
 }

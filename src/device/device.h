@@ -1,6 +1,6 @@
 /* The device layer: memory, kernels, launches, fences and products, the same for every backend. It knows no operators.
- * Everything enqueues on the device's one in-order queue and returns at once unless it says "waits". A failure is kept
- * in device->error and every later call returns its status. */
+ * Everything enqueues on the device's in-order compute queue and returns at once unless it says "waits"; mcl__upload alone may
+ * take a second one. A failure is kept in device->error and every later call returns its status. */
 #ifndef MCL_DEVICE_H
 #define MCL_DEVICE_H
 #include "base/error.h"
@@ -84,10 +84,31 @@ mcl_status mcl__unmap(mcl_device *device, mcl__view view, void *host); /* host N
 mcl_status mcl__fence_create(mcl_device *device, mcl__fence **fence);
 mcl_status mcl__fence_record(mcl_device *device, mcl__fence *fence); /* a fence may be recorded again and again */
 mcl_status mcl__fence_wait(mcl_device *device, mcl__fence *fence);   /* waits; never recorded: returns at once */
+bool mcl__fence_passed(mcl_device *device, mcl__fence *fence);       /* does not wait; false after a failure too */
+/* What is enqueued from here on begins when the fence has passed. The host does not wait. */
+mcl_status mcl__fence_order(mcl_device *device, mcl__fence *fence);
 void mcl__fence_destroy(mcl_device *device, mcl__fence *fence);
 
 /* Before any device is listed or opened: all caches of this process and those that it starts lie in this folder. */
 void mcl__cache_in(const char *folder);
+
+/* Whether what the host writes must travel to the device: then uploads go beside what is computed. */
+bool mcl__has_own_memory(const mcl_device *device);
+
+/* Host memory of zeros to upload from: locked in place where the device has memory of its own and the driver can, which is
+ * what transfers are fastest from; else ordinary memory. */
+typedef struct mcl__staging {
+    void *data;
+    void *locked; /* the backend's; NULL: ordinary memory */
+} mcl__staging;
+mcl_status mcl__staging_create(mcl_device *device, uint64_t bytes, mcl__staging *staging);
+void mcl__staging_destroy(mcl_device *device, mcl__staging *staging); /* after its uploads; all-zero does nothing */
+
+/* An enqueued transfer that begins when the fence `after` has passed, and records `done` behind it. A device with memory of its own
+ * makes it in a second in-order queue, so that it overlaps what is computed: commands that use the target are enqueued between
+ * mcl__fence_order(done) and the recording of a fence that the next upload to it takes as `after`. Elsewhere the queue is the
+ * same, and it is mcl__write_async. Source: as there, until `done` has passed. */
+mcl_status mcl__upload(mcl_device *device, mcl__view target, const void *source, mcl__fence *after, mcl__fence *done);
 
 /* A hash of all kernel sources that the device compiles from; native's kernels change with the library's version. */
 void mcl__kernels_hash(mcl_device *device, char hex[33]);

@@ -300,6 +300,20 @@ static mcl_status native_fence_pass(mcl_device *device, mcl__fence *fence)
     return MCL_OK;
 }
 
+static bool native_fence_passed(mcl_device *device, mcl__fence *fence)
+{
+    (void)device;
+    (void)fence;
+    return true;
+}
+
+static mcl_status native_upload(mcl_device *device, mcl__view target, const void *source, mcl__fence *after, mcl__fence *done)
+{
+    (void)after;
+    (void)done;
+    return native_write(device, target, source, false);
+}
+
 static void native_fence_destroy(mcl_device *device, mcl__fence *fence)
 {
     (void)device;
@@ -349,6 +363,9 @@ const mcl__backend mcl__native_backend = {
     .fence_create = native_fence_create,
     .fence_record = native_fence_pass,
     .fence_wait = native_fence_pass,
+    .fence_passed = native_fence_passed,
+    .fence_order = native_fence_pass,
     .fence_destroy = native_fence_destroy,
+    .upload = native_upload,
     .profile = native_profile,
 };

@@ -7,8 +7,6 @@
 #include <string.h>
 #include <time.h>
 
-struct mcl__fence { cl_event event; };
-
 static mcl_status open_queue(mcl__cl_device *device, const mcl_device_options *options, mcl_error *error)
 {
     cl_int code;
@@ -34,6 +32,7 @@ static void close_device(mcl_device *base)
     mcl__cl_gemm_close(device);
     mcl__cl_free_programs(device);
     mcl__cl_profile_free(device);
+    if (device->uploads) clReleaseCommandQueue(device->uploads);
     if (device->queue) clReleaseCommandQueue(device->queue);
     if (device->context) clReleaseContext(device->context);
     if (device->awake) mcl__wait_awake_end();
@@ -232,6 +231,7 @@ static mcl_status finish(mcl_device *base)
         MCL_TRY(status);
     }
     cl_int code = clFinish(device->queue);
+    if (code == CL_SUCCESS && device->uploads) code = clFinish(device->uploads);
     if (code != CL_SUCCESS) return mcl__cl_fail(base, "finish", "clFinish", code);
     if (base->error.status == MCL_OK && device->binaries == MCL__CL_AT_ONCE) mcl__cl_save_programs(device);
     return MCL_OK;
@@ -289,7 +289,12 @@ const mcl__backend mcl__opencl_backend = {
     .fence_create = fence_create,
     .fence_record = fence_record,
     .fence_wait = fence_wait,
+    .fence_passed = mcl__cl_fence_passed,
+    .fence_order = mcl__cl_fence_order,
     .fence_destroy = fence_destroy,
+    .lock = mcl__cl_lock,
+    .unlock = mcl__cl_unlock,
+    .upload = mcl__cl_upload,
     .profile = mcl__cl_profile_rows,
     .probe = mcl__cl_probe,
 };

@@ -35,6 +35,8 @@ typedef struct mcl__cl_program {
     bool from_cache, launched, saved;
 } mcl__cl_program;
 
+struct mcl__fence { cl_event event; }; /* NULL: never recorded */
+
 struct mcl__kernel {
     mcl__kernel *next;
     mcl__cl_program *program;
@@ -71,7 +73,7 @@ typedef struct mcl__cl_device {
     cl_platform_id platform;
     cl_device_id id;
     cl_context context;
-    cl_command_queue queue;
+    cl_command_queue queue, uploads; /* uploads: a second queue, from the first lock() on; NULL: there is none */
     unsigned quirks;
     bool precise_division, awake; /* awake: threads are kept so */
     char identity[768]; /* device, driver, platform and library: what a binary or a verdict is valid for */
@@ -118,6 +120,13 @@ bool mcl__cl_pocl_cache_is_ours(const char *cache);
 
 /* opencl.c */
 mcl_status mcl__cl_wait(mcl_device *device, const char *what, cl_event event);
+
+/* upload.c: transfers beside what is computed. */
+void *mcl__cl_lock(mcl_device *device, uint64_t bytes, void **locked);
+void mcl__cl_unlock(mcl_device *device, void *data, void *locked);
+mcl_status mcl__cl_upload(mcl_device *device, mcl__view target, const void *source, mcl__fence *after, mcl__fence *done);
+mcl_status mcl__cl_fence_order(mcl_device *device, mcl__fence *fence);
+bool mcl__cl_fence_passed(mcl_device *device, mcl__fence *fence);
 
 /* pages.c: memory of the system, all zeros. NULL: there is not so much. */
 typedef struct mcl__cl_pages mcl__cl_pages;
