@@ -11,7 +11,7 @@ mcl__view mcl__tensor_view(const mcl__plan *plan, int tensor)
     const mcl__tensor *given = &plan->graph->tensor[tensor];
     int id = mcl__graph_root(plan->graph, tensor), block = plan->memory.tensor[id];
     const mcl__tensor *root = &plan->graph->tensor[id];
-    mcl__view view = root->bound;
+    mcl__view view = plan->place && root->second.buffer ? root->second : root->bound;
     if (!view.buffer && block >= 0) {
         const mcl__block *place = &plan->memory.block[block];
         view = (mcl__view){plan->slabs.buffer[place->slab], place->offset, place->bytes};
@@ -143,18 +143,42 @@ static mcl_status append(mcl__plan *plan, mcl__launches *list, int n, const mcl_
     return MCL_OK;
 }
 
+static mcl_status bind_node(mcl__plan *plan, int n, mcl__launches *list, mcl_error *error)
+{
+    for (int c = 0; c < plan->lowered[n].commands; c++) {
+        const mcl__command *command = &plan->lowered[n].command[c];
+        const mcl__form *form = command->derive >= 0 ? &plan->form[plan->node_form[n][command->derive]] : NULL;
+        if (form && form->maker != n) continue;
+        MCL_TRY(append(plan, form && form->shared ? &plan->derive : list, n, command, error));
+    }
+    return MCL_OK;
+}
+
+static bool has_second_places(const mcl__graph *graph)
+{
+    for (int i = 0; i < graph->tensors; i++)
+        if (graph->tensor[i].second.buffer) return true;
+    return false;
+}
+
+/* LOAD once more, for the second places of what it reads: so that nothing is bound in a step. */
+static mcl_status bind_second_load(mcl__plan *plan, mcl_error *error)
+{
+    mcl_status status = MCL_OK;
+    plan->place = 1;
+    for (int n = 0; n < plan->graph->nodes && status == MCL_OK; n++)
+        if (plan->graph->node[n].segment == MCL__LOAD) status = bind_node(plan, n, &plan->second_load, error);
+    plan->place = 0;
+    return status;
+}
+
 mcl_status mcl__plan_bind(mcl__plan *plan, mcl_error *error)
 {
     for (int n = 0; n < plan->graph->nodes; n++) {
         mcl__launches *list = &plan->segment[plan->graph->node[n].segment];
         plan->span[n].first = list->count;
-        for (int c = 0; c < plan->lowered[n].commands; c++) {
-            const mcl__command *command = &plan->lowered[n].command[c];
-            const mcl__form *form = command->derive >= 0 ? &plan->form[plan->node_form[n][command->derive]] : NULL;
-            if (form && form->maker != n) continue;
-            MCL_TRY(append(plan, form && form->shared ? &plan->derive : list, n, command, error));
-        }
+        MCL_TRY(bind_node(plan, n, list, error));
         plan->span[n].count = list->count - plan->span[n].first;
     }
-    return MCL_OK;
+    return has_second_places(plan->graph) ? bind_second_load(plan, error) : MCL_OK;
 }

@@ -19,7 +19,7 @@ static uint64_t data_bytes(const mcl__graph *graph)
     for (int i = 0; i < graph->tensors; i++) {
         const mcl__tensor *tensor = &graph->tensor[i];
         if (tensor->bound.buffer && tensor->alias < 0 && !mcl__model_owns(graph->model, tensor->bound.buffer))
-            bytes += mcl__tensor_bytes(tensor);
+            bytes += mcl__tensor_bytes(tensor) * (tensor->second.buffer ? 2 : 1);
     }
     return bytes;
 }

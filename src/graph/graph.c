@@ -72,6 +72,11 @@ int mcl__graph_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl
     return id;
 }
 
+void mcl__graph_second_place(mcl__graph *graph, int tensor, mcl__view second)
+{
+    if (graph->error.status == MCL_OK) graph->tensor[tensor].second = second;
+}
+
 int mcl__graph_twin(mcl__graph *graph, int tensor)
 {
     const mcl__tensor *model = &graph->tensor[tensor];

@@ -12,6 +12,7 @@ typedef struct mcl__tensor {
     mcl__shape shape;
     mcl__dtype dtype;
     mcl__view bound;  /* persistent or given: where it lives; bound.buffer NULL: the plan places it */
+    mcl__view second; /* what LOAD alone reads may lie here in its other turns; second.buffer NULL: it is in one place */
     bool parameter;   /* its derived forms follow the model's generation */
     bool kept;        /* read by the host after the plan ran: memory not shared with later tensors */
     int slot;         /* trainable parameter: index in model->parameter; else -1 */
@@ -47,6 +48,8 @@ void mcl__graph_destroy(mcl__graph *graph);
 
 /* Tensors that nothing computes: bound to memory that the caller owns. */
 int mcl__graph_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype, mcl__view bound);
+/* Gives such a tensor, which only nodes of LOAD read, a second place of the same size: mcl__plan_place chooses. */
+void mcl__graph_second_place(mcl__graph *graph, int tensor, mcl__view second);
 int mcl__graph_parameter(mcl__graph *graph, const char *name);             /* of the model, by slot name; -1 and error if missing */
 int mcl__graph_running(mcl__graph *graph, const char *name, bool pending); /* running statistic, or its pending value */
 

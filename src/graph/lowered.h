@@ -35,6 +35,8 @@ struct mcl__plan {
     int (*node_form)[4];    /* each node's derived tensors: indices of forms */
     mcl__slabs form_slabs;
     mcl__launches derive, segment[MCL__SEGMENTS];
+    mcl__launches second_load; /* LOAD from the tensors' second places, where they have them */
+    int place;                 /* of such tensors: 0 or 1 */
     mcl__span *span;        /* one a node */
     uint64_t generation;    /* of the parameters that the derived forms were made from */
     struct {

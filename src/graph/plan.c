@@ -191,6 +191,7 @@ void mcl__plan_destroy(mcl__plan *plan)
     if (!plan) return;
     mcl_device_finish(plan->device); /* the ring's memory may still be read */
     destroy_launches(plan->device, &plan->derive);
+    destroy_launches(plan->device, &plan->second_load);
     for (int s = 0; s < MCL__SEGMENTS; s++) destroy_launches(plan->device, &plan->segment[s]);
     for (int i = 0; i < MCL__STEP_RING; i++) mcl__fence_destroy(plan->device, plan->ring.fence[i]);
     forget_places(plan, plan->graph->nodes);
@@ -233,11 +234,14 @@ static mcl_status make_forms(mcl__plan *plan)
 
 mcl_status mcl__plan_run(mcl__plan *plan, mcl__segment segment)
 {
+    const mcl__launches *list = segment == MCL__LOAD && plan->place ? &plan->second_load : &plan->segment[segment];
     if (segment == MCL__COMPUTE) MCL_TRY(make_forms(plan));
-    MCL_TRY(run_list(plan, &plan->segment[segment], 0, plan->segment[segment].count));
+    MCL_TRY(run_list(plan, list, 0, list->count));
     if (segment == MCL__UPDATE) plan->graph->model->generation++;
     return MCL_OK;
 }
+
+void mcl__plan_place(mcl__plan *plan, int place) { plan->place = place; }
 
 mcl__view mcl__plan_view(const mcl__plan *plan, int tensor)
 {

@@ -36,6 +36,8 @@ void mcl__plan_destroy(mcl__plan *plan);
  * derived forms are remade before COMPUTE where they are older. */
 mcl_status mcl__plan_step(mcl__plan *plan, const mcl_step *step);
 mcl_status mcl__plan_run(mcl__plan *plan, mcl__segment segment);
+/* Which place LOAD reads from now on, of tensors that have two: 0, as it is at first, or 1. */
+void mcl__plan_place(mcl__plan *plan, int place);
 
 /* Where a kept or bound tensor is. */
 mcl__view mcl__plan_view(const mcl__plan *plan, int tensor);
