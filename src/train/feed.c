@@ -1,5 +1,6 @@
 /* Resident pictures are uploaded once and gathered on the device through an order of indices; streamed batches come from the
- * data layer's threads through a small ring of host memory, so that neither kind waits for the device in a step. */
+ * data layer's threads through a small ring of host memory, so that neither kind waits for the device in a step. A device with
+ * memory of its own has two places for them: an upload waits there for LOAD of two steps before, and LOAD for its upload. */
 #include "train/feed.h"
 #include <stdlib.h>
 #include <string.h>
@@ -18,10 +19,16 @@ static bool fits_on_device(const mcl_device *device, uint64_t bytes)
     return (!info->max_allocation || bytes <= info->max_allocation) && (!info->memory || bytes <= info->memory / 3);
 }
 
+static uint64_t aligned(const mcl_device *device, uint64_t bytes)
+{
+    uint64_t alignment = device->info.alignment;
+    return (bytes + alignment - 1) / alignment * alignment;
+}
+
 static mcl_status create_statistics(mcl__pictures *p, const mcl_preprocessing *preprocessing, mcl_error *error)
 {
-    uint64_t bytes = (uint64_t)p->C * sizeof(float), alignment = p->device->info.alignment;
-    p->deviation_offset = (bytes + alignment - 1) / alignment * alignment;
+    uint64_t bytes = (uint64_t)p->C * sizeof(float);
+    p->deviation_offset = aligned(p->device, bytes);
     MCL_TRY_DEVICE(p->device, mcl_buffer_create(p->device, p->deviation_offset + bytes, &p->statistics), error);
     return mcl__pictures_normalise(p, preprocessing, error);
 }
@@ -110,25 +117,28 @@ static mcl_status create_resident(mcl__feed *f, mcl_error *error)
     return MCL_OK;
 }
 
+static uint64_t batch_bytes(const mcl__feed *f) { return f->labels_offset + (uint64_t)f->batch * sizeof(int32_t); }
+
 static mcl_status create_streamed(mcl__feed *f, mcl_error *error)
 {
     const mcl__pictures *p = f->pictures;
-    uint64_t pixels = (uint64_t)f->batch * p->H * p->W * p->C, labels = (uint64_t)f->batch * sizeof(int32_t);
-    MCL_TRY_DEVICE(p->device, mcl_buffer_create(p->device, pixels, &f->pixels), error);
-    MCL_TRY_DEVICE(p->device, mcl_buffer_create(p->device, labels, &f->labels), error);
-    for (int i = 0; i < MCL__FEED_RING; i++) {
-        MCL_TRY_DEVICE(p->device, mcl__fence_create(p->device, &f->ring[i].fence), error);
-        f->ring[i].pixels = calloc(1, pixels);
-        f->ring[i].labels = calloc(1, labels);
-        if (!f->ring[i].pixels || !f->ring[i].labels)
-            return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the ring of batches");
+    mcl_device *device = p->device;
+    f->labels_offset = aligned(device, (uint64_t)f->batch * p->H * p->W * p->C);
+    if (p->data && mcl__has_own_memory(device)) f->places = MCL__FEED_PLACES;
+    for (int i = 0; i < f->places; i++) {
+        MCL_TRY_DEVICE(device, mcl_buffer_create(device, batch_bytes(f), &f->place[i].batch), error);
+        MCL_TRY_DEVICE(device, mcl__fence_create(device, &f->place[i].read), error);
+    }
+    for (int i = 0; i < MCL__FEED_RING && p->data; i++) {
+        MCL_TRY_DEVICE(device, mcl__staging_create(device, batch_bytes(f), &f->ring[i].batch), error);
+        MCL_TRY_DEVICE(device, mcl__fence_create(device, &f->ring[i].uploaded), error);
     }
     return MCL_OK;
 }
 
 mcl_status mcl__feed_create(mcl__pictures *pictures, int batch, int capacity, mcl__feed *feed, mcl_error *error)
 {
-    *feed = (mcl__feed){.pictures = pictures, .batch = batch, .capacity = capacity};
+    *feed = (mcl__feed){.pictures = pictures, .batch = batch, .capacity = capacity, .places = 1};
     return pictures->resident ? create_resident(feed, error) : create_streamed(feed, error);
 }
 
@@ -143,13 +153,14 @@ void mcl__feed_destroy(mcl__feed *f)
         free(f->order_host[i]);
     }
     for (int i = 0; i < MCL__FEED_RING; i++) {
-        mcl__fence_destroy(device, f->ring[i].fence);
-        free(f->ring[i].pixels);
-        free(f->ring[i].labels);
+        mcl__fence_destroy(device, f->ring[i].uploaded);
+        mcl__staging_destroy(device, &f->ring[i].batch);
+    }
+    for (int i = 0; i < MCL__FEED_PLACES; i++) {
+        mcl__fence_destroy(device, f->place[i].read);
+        mcl_buffer_destroy(f->place[i].batch);
     }
     mcl_buffer_destroy(f->order);
-    mcl_buffer_destroy(f->pixels);
-    mcl_buffer_destroy(f->labels);
     *f = (mcl__feed){0};
 }
 
@@ -179,15 +190,25 @@ mcl_status mcl__feed_next(mcl__feed *f, int valid, mcl_error *error)
     int got;
     MCL_TRY(mcl__stream_next(f->stream, &pixels, &labels, &got, error));
     if (got != valid) return mcl__fail(error, MCL_ERROR_INVALID, "the stream gave %d pictures where %d were due", got, valid);
-    int turn = f->turn = (f->turn + 1) % MCL__FEED_RING;
-    uint64_t sample = (uint64_t)p->H * p->W * p->C;
-    MCL_TRY_DEVICE(p->device, mcl__fence_wait(p->device, f->ring[turn].fence), error);
-    memcpy(f->ring[turn].pixels, pixels, sample * valid);
-    memcpy(f->ring[turn].labels, labels, sizeof *labels * valid);
-    mcl__view to_pixels = {f->pixels, 0, sample * f->batch}, to_labels = {f->labels, 0, sizeof *labels * f->batch};
-    MCL_TRY_DEVICE(p->device, mcl__write_async(p->device, to_pixels, f->ring[turn].pixels), error);
-    MCL_TRY_DEVICE(p->device, mcl__write_async(p->device, to_labels, f->ring[turn].labels), error);
-    MCL_TRY_DEVICE(p->device, mcl__fence_record(p->device, f->ring[turn].fence), error);
+    int turn = f->turn = (f->turn + 1) % MCL__FEED_RING, place = turn % f->places;
+    uint8_t *batch = f->ring[turn].batch.data;
+    MCL_TRY_DEVICE(p->device, mcl__fence_wait(p->device, f->ring[turn].uploaded), error);
+    memcpy(batch, pixels, (uint64_t)p->H * p->W * p->C * valid);
+    memcpy(batch + f->labels_offset, labels, sizeof *labels * valid);
+    mcl__view target = {f->place[place].batch, 0, batch_bytes(f)};
+    MCL_TRY_DEVICE(p->device, mcl__upload(p->device, target, batch, f->place[place].read, f->ring[turn].uploaded), error);
+    return MCL_OK;
+}
+
+mcl_status mcl__feed_load(mcl__feed *f, mcl__plan *plan, mcl_error *error)
+{
+    mcl_device *device = f->pictures->device;
+    int place = f->turn % f->places;
+    bool overlaps = f->places > 1;
+    mcl__plan_place(plan, place);
+    if (overlaps) MCL_TRY_DEVICE(device, mcl__fence_order(device, f->ring[f->turn].uploaded), error);
+    MCL_TRY_DEVICE(device, mcl__plan_run(plan, MCL__LOAD), error);
+    if (overlaps) MCL_TRY_DEVICE(device, mcl__fence_record(device, f->place[place].read), error);
     return MCL_OK;
 }
 
@@ -196,8 +217,9 @@ void mcl__feed_tensors(const mcl__feed *f, mcl__graph *graph, int tensors[5])
     const mcl__pictures *p = f->pictures;
     int samples = p->resident ? p->count : f->batch;
     uint64_t bytes = (uint64_t)p->H * p->W * p->C, channels = (uint64_t)p->C * sizeof(float);
-    mcl_buffer *pixels = p->resident ? p->pixels : f->pixels, *labels = p->resident ? p->labels : f->labels;
-    mcl__view pixel_view = {pixels, 0, bytes * samples}, label_view = {labels, 0, sizeof(int32_t) * (uint64_t)samples};
+    mcl_buffer *pixels = p->resident ? p->pixels : f->place[0].batch, *labels = p->resident ? p->labels : pixels;
+    mcl__view pixel_view = {pixels, 0, bytes * samples};
+    mcl__view label_view = {labels, f->labels_offset, sizeof(int32_t) * (uint64_t)samples};
     /* a streamed batch needs no order: the labels stand in for it */
     mcl__view order_view = p->resident ? (mcl__view){f->order, 0, sizeof(int32_t) * (uint64_t)f->capacity} : label_view;
     tensors[0] = mcl__graph_tensor(graph, "pixels", (mcl__shape){4, {samples, p->H, p->W, p->C}}, MCL_U8, pixel_view);
@@ -206,4 +228,9 @@ void mcl__feed_tensors(const mcl__feed *f, mcl__graph *graph, int tensors[5])
     tensors[3] = mcl__graph_tensor(graph, "mean", (mcl__shape){1, {p->C}}, MCL_F32, (mcl__view){p->statistics, 0, channels});
     tensors[4] = mcl__graph_tensor(graph, "inverse_deviation", (mcl__shape){1, {p->C}}, MCL_F32,
                                    (mcl__view){p->statistics, p->deviation_offset, channels});
+    for (int i = 0; i < 3 && f->places > 1; i++) {
+        mcl__view second = i == 0 ? pixel_view : label_view;
+        second.buffer = f->place[1].batch;
+        mcl__graph_second_place(graph, tensors[i], second);
+    }
 }

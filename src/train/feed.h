@@ -1,5 +1,5 @@
 /* Where batches come from: pictures that live on the device as bytes, or that stream to it from the decoding threads. Both
- * give the same bits. */
+ * give the same bits. A device with memory of its own gets the next streamed batch while it computes with the present one. */
 #ifndef MCL_TRAIN_FEED_H
 #define MCL_TRAIN_FEED_H
 #include "data/data.h"
@@ -27,7 +27,8 @@ mcl_status mcl__pictures_normalise(mcl__pictures *pictures, const mcl_preprocess
 void mcl__pictures_destroy(mcl__pictures *pictures);
 uint64_t mcl__pictures_bytes(const mcl__pictures *pictures);
 
-#define MCL__FEED_RING 4
+#define MCL__FEED_RING 4 /* batches of the host: a multiple of the device's places */
+#define MCL__FEED_PLACES 2
 
 /* One sequence of samples cut into batches. */
 typedef struct mcl__feed {
@@ -37,10 +38,12 @@ typedef struct mcl__feed {
     int32_t *order_host[2];    /* alternate, so that one may still be on its way */
     mcl__fence *order_fence[2];
     int order_turn;
-    mcl_buffer *pixels, *labels; /* streamed: the present batch */
+    uint64_t labels_offset;    /* streamed: a batch is pixels, then, aligned, labels */
+    int places;                /* batches on the device: two, in turn, where uploads overlap what is computed; else one */
+    struct { mcl_buffer *batch; mcl__fence *read; } place[MCL__FEED_PLACES]; /* read: by LOAD, where there are two */
     mcl__stream *stream;
-    struct { uint8_t *pixels; int32_t *labels; mcl__fence *fence; } ring[MCL__FEED_RING];
-    int turn;
+    struct { mcl__staging batch; mcl__fence *uploaded; } ring[MCL__FEED_RING];
+    int turn;                  /* the present batch of the ring, and so its place */
 } mcl__feed;
 
 mcl_status mcl__feed_create(mcl__pictures *pictures, int batch, int capacity, mcl__feed *feed, mcl_error *error);
@@ -49,6 +52,8 @@ void mcl__feed_destroy(mcl__feed *feed);
 mcl_status mcl__feed_begin(mcl__feed *feed, const int32_t *indices, int count, int first, mcl_error *error);
 /* Enqueues what the next batch of `valid` samples needs before LOAD runs. Batches come in order. */
 mcl_status mcl__feed_next(mcl__feed *feed, int valid, mcl_error *error);
+/* Runs LOAD of a plan with the feed's tensors on that batch, once it is on the device; once a batch. */
+mcl_status mcl__feed_load(mcl__feed *feed, mcl__plan *plan, mcl_error *error);
 
 /* The tensors that the load operator reads, added to a graph: pixels, labels, order, mean, inverse deviation. */
 void mcl__feed_tensors(const mcl__feed *feed, mcl__graph *graph, int tensors[5]);

@@ -131,7 +131,7 @@ static mcl_status run_batch(mcl_predictor *p, const uint8_t *pixels, int valid, 
     uint64_t sample = (uint64_t)p->card.H * p->card.W * p->card.C, batch = (uint64_t)p->purpose.batch;
     mcl_step step = {.step = 1, .valid_samples = valid, .inverse_valid = 1.0f / (float)valid};
     memcpy(p->pixels, pixels, sample * valid);
-    MCL_TRY_DEVICE(p->device, mcl_buffer_write(p->feed.pixels, 0, sample * batch, p->pixels), error);
+    MCL_TRY_DEVICE(p->device, mcl_buffer_write(p->feed.place[0].batch, 0, sample * batch, p->pixels), error);
     MCL_TRY_DEVICE(p->device, mcl__plan_step(p->purpose.plan, &step), error);
     MCL_TRY_DEVICE(p->device, mcl__plan_run(p->purpose.plan, MCL__LOAD), error);
     MCL_TRY_DEVICE(p->device, mcl__plan_run(p->purpose.plan, MCL__COMPUTE), error);

@@ -123,7 +123,7 @@ mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const in
                          .inverse_valid = 1.0f / (float)valid};
         MCL_TRY(mcl__feed_next(feed, valid, error));
         MCL_TRY_DEVICE(device, mcl__plan_step(purpose->plan, &step), error);
-        MCL_TRY_DEVICE(device, mcl__plan_run(purpose->plan, MCL__LOAD), error);
+        MCL_TRY(mcl__feed_load(feed, purpose->plan, error));
         MCL_TRY_DEVICE(device, mcl__plan_run(purpose->plan, MCL__COMPUTE), error);
         if (i + 1 < batches && i + 1 - read < MCL_HISTORY) continue;
         mcl_state state;

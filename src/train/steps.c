@@ -52,7 +52,7 @@ static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed
 {
     MCL_TRY(mcl__feed_next(feed, step->valid_samples, error));
     MCL_TRY_DEVICE(t->device, mcl__plan_step(purpose->plan, step), error);
-    MCL_TRY_DEVICE(t->device, mcl__plan_run(purpose->plan, MCL__LOAD), error);
+    MCL_TRY(mcl__feed_load(feed, purpose->plan, error));
     if (!load_only) MCL_TRY_DEVICE(t->device, mcl__plan_run(purpose->plan, MCL__COMPUTE), error);
     return MCL_OK;
 }

@@ -42,6 +42,9 @@ static inline mcl_device *test_device(int which)
     return opened_device[which];
 }
 
+/* Has the device count as one whose memory is its own: a feed that is made now uploads beside what is computed. */
+static inline void set_own_memory(mcl_device *device, bool own) { device->info.unified_memory = !own; }
+
 /* In a loop test over devices: the device, or the test ends. */
 #define TEST_DEVICE(name)               \
     mcl_device *name = test_device(_i); \

@@ -166,7 +166,7 @@ static float *load_batch(mcl_trainer *trainer, int epoch, int step, int first, i
     EXPECT(mcl__feed_begin(&trainer->train_feed, trainer->order, trainer->part_count[MCL_PART_TRAIN], first, &error), error);
     EXPECT(mcl__feed_next(&trainer->train_feed, batch, &error), error);
     ck_assert_int_eq(mcl__plan_step(trainer->train.plan, &block), MCL_OK);
-    ck_assert_int_eq(mcl__plan_run(trainer->train.plan, MCL__LOAD), MCL_OK);
+    EXPECT(mcl__feed_load(&trainer->train_feed, trainer->train.plan, &error), error);
     mcl__view view = mcl__plan_view(trainer->train.plan, x);
     *elements = mcl__shape_elements(graph->tensor[x].shape);
     float *copy = malloc((size_t)*elements * sizeof *copy);
