@@ -97,9 +97,9 @@ static void print_text(const char *name, const mcl__bench *b, const starts *s)
            bytes / 1e9);
     printf("  of the device %.1f %% of %.1f GFLOP/s, %.1f %% of %.1f GB/s\n", 100 * flops / b->peak.flops, b->peak.flops / 1e9,
            100 * bytes / b->peak.bandwidth, b->peak.bandwidth / 1e9);
-    printf("  memory        %.1f MiB planned, %.1f MiB model; the process grew by %.1f MiB, at most %.1f MiB\n",
-           (double)planned / MiB, (double)plan->model_bytes / MiB, (double)b->resident_growth / MiB,
-           (double)b->peak_growth / MiB);
+    printf("  memory        %.1f MiB of the device at most: %.1f MiB planned, %.1f MiB model", (double)b->device_bytes / MiB,
+           (double)planned / MiB, (double)plan->model_bytes / MiB);
+    printf("; the process grew by %.1f MiB, at most %.1f MiB\n", (double)b->resident_growth / MiB, (double)b->peak_growth / MiB);
     print_start(&b->start, s);
     printf("  launches      %.0f a step", b->launches);
     if (b->host_launch > 0)

@@ -38,7 +38,7 @@ typedef struct mcl__bench {
     int ahead;                            /* steps enqueued before a wait, in training and where host_launch was measured */
     double flops, bytes;                  /* of a step */
     mcl__plan_statistics plan;
-    uint64_t device_bytes;                 /* the most that buffers took */
+    uint64_t device_bytes;                /* bytes allocated on the device, at most */
     uint64_t resident_growth, peak_growth; /* of the process, in bytes, beyond what it had before the model: now; at most */
     mcl__peak peak;
     mcl__bench_layer *layer;              /* farthest from their roofline, in seconds, first */

@@ -37,7 +37,8 @@ for device in native cpu; do
     if [ "$status" -eq 1 ] && grep -q 'no CPU' err; then continue; fi # a machine without OpenCL
     expect 0
     prints '^mlp, batch 4, on ' '^  step +[0-9.]+ ms' '^  pictures +[0-9.]+ a second' \
-        '^  of the device [0-9.]+ % of [0-9.]+ GFLOP/s' '^  memory ' '^  start ' '^  launches ' '^  node +operator' '\(--all\)$'
+        '^  of the device [0-9.]+ % of [0-9.]+ GFLOP/s' '^  memory +[0-9.]+ MiB of the device at most' '^  start ' '^  launches ' \
+        '^  node +operator' '\(--all\)$'
     run bench mlp --device $device --batch 4 --steps 1 --layers --all
     expect 0
     prints '^  fc1 +dense_bwd_weight' # without --all, who is among the first is a matter of time
