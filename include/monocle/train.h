@@ -115,7 +115,7 @@ MCL_API mcl_status mcl_trainer_save(mcl_trainer *trainer, const char *path, mcl_
 
 /* Ends mcl_trainer_run after the steps that are enqueued: 0.75 seconds of them, or two. Safe in a signal handler. */
 MCL_API void mcl_trainer_stop(mcl_trainer *trainer);
-/* The plan of a training step, as --explain prints it. malloc'ed text. */
+/* The plan of a training step, what a picture more takes, and the largest batch that fits: as --explain prints it, malloc'ed. */
 MCL_API char *mcl_trainer_explain(const mcl_trainer *trainer);
 
 /* A checkpoint in use: the weights, the network and the preprocessing that it was trained with. */

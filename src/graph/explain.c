@@ -134,10 +134,8 @@ static void print_totals(FILE *file, const mcl__plan *plan)
             "%.2f MiB model, %.2f MiB data\n",
             (double)s->planned_bytes / MiB, (double)s->sum_bytes / MiB, (double)s->derived_bytes / MiB,
             (double)s->model_bytes / MiB, (double)s->data_bytes / MiB);
-    int batch = mcl__plan_batch(plan->graph);
-    fprintf(file, "a batch of %d needs %.2f MiB at its peak; each picture more or less, about %.2f MiB\n", batch,
-            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB,
-            (double)s->planned_bytes / MiB / batch);
+    fprintf(file, "a batch of %d needs %.2f MiB at its peak\n", mcl__plan_batch(plan->graph),
+            (double)(s->planned_bytes + s->derived_bytes + s->model_bytes + s->data_bytes) / MiB);
 }
 
 mcl__node_report mcl__plan_node(const mcl__plan *plan, int n)

@@ -51,16 +51,11 @@ static mcl_status out_of_memory(const mcl__plan *plan, const char *cause, mcl_er
     const mcl_device *device = plan->device;
     uint64_t wanted = mcl__slabs_bytes(&plan->slabs), forms = mcl__slabs_bytes(&plan->form_slabs),
              used = device->counters.bytes_allocated;
-    uint64_t all = device->info.memory, left = all > used + forms ? all - used - forms : 0;
-    int batch = mcl__plan_batch(plan->graph), fits = wanted > 0 ? (int)((double)batch * (double)left / (double)wanted) : 0;
-    if (fits >= batch) fits = batch - 1; /* the device has refused although it says that there is enough */
-    char advice[128] = "";
-    if (fits > 0) snprintf(advice, sizeof advice, "; a batch of %d may fit", fits);
     return mcl__fail(error, MCL_ERROR_MEMORY,
                      "not enough memory on %s: a batch of %d wants %.1f MiB beside the %.1f MiB in use, and there are %.1f MiB "
-                     "(%.1f MiB in one piece)%s%s%s",
-                     device->info.name, batch, (double)(wanted + forms) / 0x1p20, (double)used / 0x1p20, (double)all / 0x1p20,
-                     (double)device->info.max_allocation / 0x1p20, advice, *cause ? "; " : "", cause);
+                     "(%.1f MiB in one piece)%s%s",
+                     device->info.name, mcl__plan_batch(plan->graph), (double)(wanted + forms) / 0x1p20, (double)used / 0x1p20,
+                     (double)device->info.memory / 0x1p20, (double)device->info.max_allocation / 0x1p20, *cause ? "; " : "", cause);
 }
 
 static mcl_status allocate(mcl__plan *plan, const mcl__plan_options *options, mcl_error *error)
@@ -72,6 +67,7 @@ static mcl_status allocate(mcl__plan *plan, const mcl__plan_options *options, mc
     mcl_status status = mcl__memory_place(plan->memory.block, plan->memory.blocks, alignment, device->info.max_allocation,
                                           !options->no_share, &plan->slabs, &cause);
     if (status == MCL_OK) status = mcl__plan_forms(plan, &cause);
+    if (status == MCL_OK && options->dry) return MCL_OK;
     uint64_t wanted = mcl__slabs_bytes(&plan->slabs) + mcl__slabs_bytes(&plan->form_slabs), used = device->counters.bytes_allocated;
     if (status == MCL_OK && device->info.memory && wanted + used > device->info.memory) status = MCL_ERROR_MEMORY;
     if (status == MCL_OK) status = mcl__slabs_create(plan->device, &plan->slabs, &cause);
@@ -147,6 +143,15 @@ static mcl_status place_plan(mcl__plan *plan, const mcl__plan_options *options, 
     return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "%s", first.text);
 }
 
+/* Slabs are zeroed meanwhile; memory that is missing shows here at the latest. */
+static mcl_status make_ready(mcl__plan *plan, mcl_error *error)
+{
+    MCL_TRY(mcl__plan_bind(plan, error));
+    MCL_TRY(create_ring(plan, error));
+    mcl_status status = mcl_device_finish(plan->device);
+    return status == MCL_OK ? MCL_OK : mcl__fail(error, status, "%s", mcl_device_error(plan->device)->text);
+}
+
 mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options, mcl__plan **plan, mcl_error *error)
 {
     static const mcl__plan_options defaults;
@@ -165,13 +170,7 @@ mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options,
         goto done;
     }
     MCL_TRY_DONE(place_plan(made, options, error));
-    MCL_TRY_DONE(mcl__plan_bind(made, error));
-    MCL_TRY_DONE(create_ring(made, error));
-    status = mcl_device_finish(made->device); /* slabs were zeroed meanwhile; memory that is missing shows here at the latest */
-    if (status != MCL_OK) {
-        mcl__fail(error, status, "%s", mcl_device_error(made->device)->text);
-        goto done;
-    }
+    if (!options->dry) MCL_TRY_DONE(make_ready(made, error));
     mcl__plan_count(made);
     *plan = made;
     made = NULL;

@@ -14,6 +14,7 @@ typedef struct mcl__plan_options {
                                * there is too little memory else */
     bool no_share;         /* every tensor its own memory, for tests */
     const char *variant;   /* force variants by name; NULL: the device's option, else choose */
+    bool dry;              /* for its statistics alone: nothing is allocated, bound or compiled, however little memory there is */
 } mcl__plan_options;
 
 typedef struct mcl__plan_statistics {

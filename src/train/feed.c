@@ -123,8 +123,6 @@ static mcl_status create_streamed(mcl__feed *f, mcl_error *error)
 {
     const mcl__pictures *p = f->pictures;
     mcl_device *device = p->device;
-    f->labels_offset = aligned(device, (uint64_t)f->batch * p->H * p->W * p->C);
-    if (p->data && mcl__has_own_memory(device)) f->places = MCL__FEED_PLACES;
     for (int i = 0; i < f->places; i++) {
         MCL_TRY_DEVICE(device, mcl_buffer_create(device, batch_bytes(f), &f->place[i].batch), error);
         MCL_TRY_DEVICE(device, mcl__fence_create(device, &f->place[i].read), error);
@@ -136,9 +134,31 @@ static mcl_status create_streamed(mcl__feed *f, mcl_error *error)
     return MCL_OK;
 }
 
-mcl_status mcl__feed_create(mcl__pictures *pictures, int batch, int capacity, mcl__feed *feed, mcl_error *error)
+static mcl__feed sizes_of(const mcl__pictures *p, int batch, int capacity)
 {
-    *feed = (mcl__feed){.pictures = pictures, .batch = batch, .capacity = capacity, .places = 1};
+    mcl__feed feed = {.pictures = p, .batch = batch, .capacity = capacity, .places = 1};
+    if (p->resident) return feed;
+    feed.labels_offset = aligned(p->device, (uint64_t)batch * p->H * p->W * p->C);
+    if (p->data && mcl__has_own_memory(p->device)) feed.places = MCL__FEED_PLACES;
+    return feed;
+}
+
+/* Some buffer stands in for those that it has not, and is never touched. */
+mcl__feed mcl__feed_shape(const mcl__pictures *pictures, int batch, int capacity)
+{
+    mcl__feed feed = sizes_of(pictures, batch, capacity);
+    feed.order = feed.place[0].batch = feed.place[1].batch = pictures->statistics;
+    return feed;
+}
+
+uint64_t mcl__feed_bytes(const mcl__feed *f)
+{
+    return f->pictures->resident ? (uint64_t)f->capacity * sizeof(int32_t) : (uint64_t)f->places * batch_bytes(f);
+}
+
+mcl_status mcl__feed_create(const mcl__pictures *pictures, int batch, int capacity, mcl__feed *feed, mcl_error *error)
+{
+    *feed = sizes_of(pictures, batch, capacity);
     return pictures->resident ? create_resident(feed, error) : create_streamed(feed, error);
 }
 

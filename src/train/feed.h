@@ -32,7 +32,7 @@ uint64_t mcl__pictures_bytes(const mcl__pictures *pictures);
 
 /* One sequence of samples cut into batches. */
 typedef struct mcl__feed {
-    mcl__pictures *pictures;
+    const mcl__pictures *pictures;
     int batch, capacity;       /* samples a batch; of an order */
     mcl_buffer *order;         /* resident: sample indices */
     int32_t *order_host[2];    /* alternate, so that one may still be on its way */
@@ -46,7 +46,10 @@ typedef struct mcl__feed {
     int turn;                  /* the present batch of the ring, and so its place */
 } mcl__feed;
 
-mcl_status mcl__feed_create(mcl__pictures *pictures, int batch, int capacity, mcl__feed *feed, mcl_error *error);
+mcl_status mcl__feed_create(const mcl__pictures *pictures, int batch, int capacity, mcl__feed *feed, mcl_error *error);
+/* One without memory, for plans that are made for their statistics alone. Nothing to destroy. */
+mcl__feed mcl__feed_shape(const mcl__pictures *pictures, int batch, int capacity);
+uint64_t mcl__feed_bytes(const mcl__feed *feed); /* on the device, once it is created */
 void mcl__feed_destroy(mcl__feed *feed);
 /* Begins a sequence: indices of samples, `first` the position that the next batch starts at. */
 mcl_status mcl__feed_begin(mcl__feed *feed, const int32_t *indices, int count, int first, mcl_error *error);

@@ -2,6 +2,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "train/checkpoint.h"
+#include "train/need.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,6 +63,14 @@ static mcl_status network_of(mcl_predictor *p, const mcl_network *network, const
     return status;
 }
 
+/* A plan may have all that there is but for the feed, whose memory a smaller batch would have too. */
+static mcl_status out_of_memory(mcl_predictor *p, int batch, mcl_error *error)
+{
+    mcl__need need = {.model = p->model, .network = p->network, .pictures = &p->pictures, .evaluated = batch};
+    mcl__feed_destroy(&p->feed);
+    return mcl__need_advise(&need, batch, error);
+}
+
 static mcl_status open_parts(mcl_predictor *p, const mcl_network *network, const char *path, int batch, mcl_error *error)
 {
     mcl__safetensors *file;
@@ -75,7 +84,9 @@ static mcl_status open_parts(mcl_predictor *p, const mcl_network *network, const
     const mcl__card *card = &p->card;
     MCL_TRY(mcl__pictures_create_empty(p->device, card->H, card->W, card->C, &card->preprocessing, &p->pictures, error));
     MCL_TRY(mcl__feed_create(&p->pictures, batch, batch, &p->feed, error));
-    MCL_TRY(mcl__purpose_evaluate(p->model, p->network, &p->feed, false, &p->purpose, error));
+    status = mcl__purpose_evaluate(p->model, p->network, &p->feed, false, &p->purpose, error);
+    if (status == MCL_ERROR_MEMORY) return out_of_memory(p, batch, error);
+    MCL_TRY(status);
     p->pixels = calloc((size_t)batch, (size_t)card->H * card->W * card->C);
     p->probabilities = calloc((size_t)batch * card->classes, sizeof *p->probabilities);
     return p->pixels && p->probabilities ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a batch");

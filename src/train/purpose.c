@@ -85,8 +85,8 @@ mcl_status mcl__purpose_train_nodes(mcl__model *model, const mcl_network *networ
     return status;
 }
 
-mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,
-                                 mcl__purpose *purpose, mcl_error *error)
+static mcl_status evaluate_graph(mcl__model *model, const mcl_network *network, const mcl__feed *feed, mcl__purpose *purpose,
+                                 mcl__graph **made, mcl_error *error)
 {
     mcl__graph *graph;
     if (mcl__graph_create(model, false, &graph) != MCL_OK) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the graph");
@@ -98,7 +98,45 @@ mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, 
         mcl__graph_node(graph, MCL__COMPUTE, "probabilities", MCL__OP_softmax, NULL, NULL, &purpose->logits, 1);
     if (graph->error.status != MCL_OK) return graph_failed(graph, error);
     graph->tensor[purpose->probabilities].kept = true;
+    *made = graph;
+    return MCL_OK;
+}
+
+mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,
+                                 mcl__purpose *purpose, mcl_error *error)
+{
+    mcl__graph *graph;
+    MCL_TRY(evaluate_graph(model, network, feed, purpose, &graph, error));
     return mcl__plan_create(graph, &(mcl__plan_options){.no_fuse = no_fuse}, &purpose->plan, error);
+}
+
+static mcl_status bytes_of(mcl__graph *graph, mcl__plan_options how, uint64_t *bytes, mcl_error *error)
+{
+    mcl__plan *plan;
+    how.dry = true;
+    MCL_TRY(mcl__plan_create(graph, &how, &plan, error));
+    mcl__plan_statistics statistics = mcl__plan_get_statistics(plan);
+    *bytes = statistics.planned_bytes + statistics.derived_bytes;
+    mcl__plan_destroy(plan);
+    return MCL_OK;
+}
+
+mcl_status mcl__purpose_train_bytes(mcl__model *model, const mcl_network *network, const mcl__feed *feed,
+                                    const mcl_train_options *options, uint64_t *bytes, mcl_error *error)
+{
+    mcl__graph *graph;
+    int logits;
+    MCL_TRY(train_graph(model, network, feed, feed->batch, options, &logits, &graph, error));
+    return bytes_of(graph, plan_options(options), bytes, error);
+}
+
+mcl_status mcl__purpose_evaluate_bytes(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,
+                                       uint64_t *bytes, mcl_error *error)
+{
+    mcl__graph *graph;
+    mcl__purpose unmade;
+    MCL_TRY(evaluate_graph(model, network, feed, &unmade, &graph, error));
+    return bytes_of(graph, (mcl__plan_options){.no_fuse = no_fuse}, bytes, error);
 }
 
 void mcl__purpose_destroy(mcl__purpose *purpose)

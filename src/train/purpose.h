@@ -13,6 +13,11 @@ typedef struct mcl__purpose {
 /* A training step of `batch` samples (one micro-batch). */
 mcl_status mcl__purpose_train(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
                               const mcl_train_options *options, mcl__purpose *purpose, mcl_error *error);
+/* Bytes on the device of the plans that these would make, without making them: of any batch, with a feed's shape. */
+mcl_status mcl__purpose_train_bytes(mcl__model *model, const mcl_network *network, const mcl__feed *feed,
+                                    const mcl_train_options *options, uint64_t *bytes, mcl_error *error);
+mcl_status mcl__purpose_evaluate_bytes(mcl__model *model, const mcl_network *network, const mcl__feed *feed, bool no_fuse,
+                                       uint64_t *bytes, mcl_error *error);
 /* The nodes that this plan would have, without one: nothing is lowered, placed or compiled. Destroy the graph. */
 mcl_status mcl__purpose_train_nodes(mcl__model *model, const mcl_network *network, const mcl__feed *feed, int batch,
                                     const mcl_train_options *options, mcl__graph **graph, mcl_error *error);

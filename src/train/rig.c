@@ -2,6 +2,7 @@
 #include "train/rig.h"
 #include "base/clock.h"
 #include "base/random.h"
+#include "train/need.h"
 #include "train/trainer.h"
 #include <stdlib.h>
 #include <time.h>
@@ -66,7 +67,11 @@ static mcl_status end_initial(mcl__rig *r, mcl_error *error)
 
 mcl_status mcl__rig_plan(mcl__rig *r, mcl_error *error)
 {
-    MCL_TRY(mcl__purpose_train(r->model, r->network, &r->feed, r->options.batch, &r->options, &r->train, error));
+    mcl_status status = mcl__purpose_train(r->model, r->network, &r->feed, r->options.batch, &r->options, &r->train, error);
+    mcl__need need = {.model = r->model, .network = r->network, .pictures = &r->pictures, .options = &r->options,
+                      .count = r->pictures.count};
+    if (status == MCL_ERROR_MEMORY) mcl__need_advise(&need, r->options.batch, error);
+    MCL_TRY(status);
     return end_initial(r, error);
 }
 

@@ -3,22 +3,29 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/file.h"
+#include "train/need.h"
 #include <stdlib.h>
 #include <string.h>
 
-static mcl_status build_plans(mcl_trainer *t, int batch, mcl_error *error)
+static int largest_part(const mcl_trainer *t)
+{
+    int largest = 1;
+    for (int part = 0; part < MCL_PARTS; part++)
+        if (t->part_count[part] > largest) largest = t->part_count[part];
+    return largest;
+}
+
+static mcl_status build_plans(mcl_trainer *t, mcl_error *error)
 {
     const mcl_train_options *o = &t->options;
-    int count = t->part_count[MCL_PART_TRAIN], micro = batch / o->micro_batches, rest = count % batch;
+    int count = t->part_count[MCL_PART_TRAIN], micro = o->batch / o->micro_batches, rest = count % o->batch;
+    int largest = largest_part(t);
     MCL_TRY(mcl__feed_create(&t->pictures, micro, count, &t->train_feed, error));
     MCL_TRY(mcl__purpose_train(t->model, t->network, &t->train_feed, micro, o, &t->train, error));
     if (o->keep_partial && rest) {
         MCL_TRY(mcl__feed_create(&t->pictures, rest, count, &t->partial_feed, error));
         MCL_TRY(mcl__purpose_train(t->model, t->network, &t->partial_feed, rest, o, &t->partial, error));
     }
-    int largest = 1;
-    for (int part = 0; part < MCL_PARTS; part++)
-        if (t->part_count[part] > largest) largest = t->part_count[part];
     MCL_TRY(mcl__feed_create(&t->pictures, micro < largest ? micro : largest, largest, &t->eval_feed, error));
     return mcl__purpose_evaluate(t->model, t->network, &t->eval_feed, o->no_fuse, &t->eval, error);
 }
@@ -33,23 +40,31 @@ static void destroy_plans(mcl_trainer *t)
     mcl__feed_destroy(&t->eval_feed);
 }
 
-/* Out of memory: finds, by trying, the largest power-of-two part of the batch that fits, and says it. A device that has refused an
- * allocation refuses everything afterwards; nothing can be tried then. */
-static mcl_status out_of_memory(mcl_trainer *t, mcl_error *error)
+static mcl__need need_of(const mcl_trainer *t)
 {
-    int fits = 0;
-    if (mcl_device_error(t->device)->status != MCL_OK) return error->status;
-    for (int batch = t->options.batch / 2; batch >= t->options.micro_batches && !fits; batch /= 2) {
-        batch -= batch % t->options.micro_batches;
+    return (mcl__need){.model = t->model, .network = t->network, .pictures = &t->pictures, .options = &t->options,
+                       .count = t->part_count[MCL_PART_TRAIN], .evaluated = largest_part(t)};
+}
+
+/* A plan that fits by itself may leave too little for the next: then all activations that can be are made again, as they are where
+ * a plan alone does not fit. */
+static mcl_status build_in_memory(mcl_trainer *t, mcl_error *error)
+{
+    mcl_recompute asked = t->options.recompute;
+    mcl_error first = {0};
+    mcl_status status = build_plans(t, &first);
+    if (status == MCL_ERROR_MEMORY && asked == MCL_RECOMPUTE_AUTO && mcl_device_error(t->device)->status == MCL_OK) {
         destroy_plans(t);
-        if (build_plans(t, batch, NULL) == MCL_OK) fits = batch;
+        t->options.recompute = MCL_RECOMPUTE_ON;
+        status = build_plans(t, NULL);
+        t->options.recompute = asked;
     }
-    mcl_error first = *error;
-    *error = (mcl_error){0};
-    if (fits)
-        return mcl__fail(error, MCL_ERROR_MEMORY, "%s; a batch of %d would fit (or set micro_batches to compute %d in parts)",
-                         first.text, fits, t->options.batch);
-    return mcl__fail(error, MCL_ERROR_MEMORY, "%s; no smaller batch fits either", first.text);
+    if (status == MCL_OK) return MCL_OK;
+    mcl__fail(error, status, "%s", first.text);
+    if (status != MCL_ERROR_MEMORY) return status;
+    mcl__need need = need_of(t);
+    destroy_plans(t);
+    return mcl__need_advise(&need, t->options.batch, error);
 }
 
 static mcl_status with_checkpoint(mcl_trainer *t, mcl_status (*read)(mcl_trainer *t, const char *path, mcl_error *error),
@@ -92,7 +107,7 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     mcl__initial *initial;
     MCL_TRY(mcl__initial_begin(t->network, t->model, o->seed, &initial, error));
     mcl_status status = with_checkpoint(t, mcl__checkpoint_choices, error);
-    if (status == MCL_OK && (status = build_plans(t, o->batch, error)) == MCL_ERROR_MEMORY) status = out_of_memory(t, error);
+    if (status == MCL_OK) status = build_in_memory(t, error);
     mcl_status written = mcl__initial_end(initial, status == MCL_OK ? error : NULL);
     return status == MCL_OK ? written : status;
 }
@@ -152,4 +167,21 @@ void mcl_trainer_destroy(mcl_trainer *t)
 
 void mcl_trainer_stop(mcl_trainer *t) { atomic_store(&t->stop, true); }
 
-char *mcl_trainer_explain(const mcl_trainer *t) { return mcl__plan_explain(t->train.plan); }
+static uint64_t purpose_bytes(const mcl__purpose *purpose, const mcl__feed *feed)
+{
+    if (!purpose->plan) return 0;
+    mcl__plan_statistics statistics = mcl__plan_get_statistics(purpose->plan);
+    return statistics.planned_bytes + statistics.derived_bytes + mcl__feed_bytes(feed);
+}
+
+char *mcl_trainer_explain(const mcl_trainer *t)
+{
+    mcl__need need = need_of(t);
+    uint64_t used = t->device->counters.bytes_allocated - purpose_bytes(&t->train, &t->train_feed) -
+                    purpose_bytes(&t->partial, &t->partial_feed) - purpose_bytes(&t->eval, &t->eval_feed);
+    char *plan = mcl__plan_explain(t->train.plan), *batches = mcl__need_text(&need, t->options.batch, used);
+    char *text = plan && batches ? mcl__text("%s%s", plan, batches) : NULL;
+    free(plan);
+    free(batches);
+    return text;
+}

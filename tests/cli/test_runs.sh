@@ -94,7 +94,8 @@ prints '"file": "pictures/dark/06.JPG"' '"class": "dark"' '"class": "bright"'
 quick --explain --run explained
 expect 0
 prints '^node +operator +output +variant +by +launches' '^-- compute' '^fc1 +dense \+bias \+relu +\(20, 512\)' \
-    'no product goes to a library' 'a batch of 20 needs [0-9.]+ MiB at its peak'
+    'no product goes to a library' 'a batch of 20 needs [0-9.]+ MiB at its peak' \
+    '^each picture more takes [0-9.]+ MiB, evaluation included; a batch of [0-9]+, all there are, fits the device.s [0-9]+ MiB$'
 check '--explain begins no run' lacks explained
 
 # --- A terminal: the bar keeps to its width
