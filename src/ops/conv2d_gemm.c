@@ -11,7 +11,14 @@ typedef struct tile {
 } tile;
 static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1},
                              {8, 16, 1, 1},  {4, 16, 2, 1}, {4, 16, 1, 1}};
-enum { TILES = sizeof tiles / sizeof *tiles, NARROW = 16 }; /* columns of the last two, which are for results of no more */
+enum {
+    TILES = sizeof tiles / sizeof *tiles,
+    NARROW = 16,   /* columns of the last two, which are for results of no more */
+    /* What tiles are chosen for, whatever the batch and the device: a new batch size builds no program, and parts of statistics,
+     * which are rows of tiles, depend on the problem alone. */
+    PICTURES = 128,
+    UNITS = 64
+};
 
 static int rows_of(tile t)
 {
@@ -29,34 +36,40 @@ static bool tile_fits(tile t, const mcl__capabilities *capabilities)
     return capabilities->max_work_group >= (uint64_t)(t.GX * t.GY) && capabilities->local_memory >= floats * sizeof(float);
 }
 
-/* Groups that keep the device busy: a few on each unit, which wait in turn; more of the narrow tiles' small ones. */
-static int slots_of(tile t, const mcl__capabilities *capabilities)
+/* Groups that keep so many units busy: a few on each, which wait in turn; more of the narrow tiles' small ones. */
+static int slots_of(tile t, int units)
 {
-    int groups = columns_of(t) <= NARROW ? 8 : 2;
-    return groups * (int)(capabilities->compute_units > 0 ? capabilities->compute_units : 1);
+    return (columns_of(t) <= NARROW ? 8 : 2) * units;
 }
 
-static int64_t groups_of(tile t, int rows, int columns)
+static int64_t groups_of(tile t, int64_t rows, int columns)
 {
-    return (int64_t)mcl__ceil_div(rows, rows_of(t)) * mcl__ceil_div(columns, columns_of(t));
+    return (rows + rows_of(t) - 1) / rows_of(t) * mcl__ceil_div(columns, columns_of(t));
 }
+
+/* A product of so many rows in each of its classes. */
+typedef struct extent {
+    int64_t rows;
+    int columns, classes;
+    bool cut; /* along its depth, which keeps every slot busy */
+} extent;
 
 /* A step of depth where there is the most to do: multiply-adds, and floats from local memory. */
-static int64_t cost_of(tile t, int64_t groups, int slots)
+static int64_t cost_of(tile t, extent e)
 {
+    int64_t groups = groups_of(t, e.rows, e.columns) * e.classes, slots = e.cut ? 1 : slots_of(t, UNITS);
     return (groups + slots - 1) / slots * t.GX * t.GY * (16 * t.RV * t.CV + 4 * (t.RV + t.CV));
 }
 
-/* The tiles for so many columns that the device has room for, the cheapest first; of equals, the larger. What is cut along its
- * depth keeps every slot busy. */
-static int list_tiles(int rows, int columns, bool cut, const mcl__capabilities *capabilities, mcl__parameters *list)
+/* The tiles for so many columns that the device has room for, the cheapest first; of equals, the larger. */
+static int list_tiles(extent e, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
     int count = 0, best = 0;
     int64_t least = INT64_MAX;
     for (int i = 0; i < TILES; i++) {
         tile t = tiles[i];
-        int64_t cost = cost_of(t, groups_of(t, rows, columns), cut ? 1 : slots_of(t, capabilities));
-        if (!tile_fits(t, capabilities) || (columns_of(t) <= NARROW) != (columns <= NARROW)) continue;
+        int64_t cost = cost_of(t, e);
+        if (!tile_fits(t, capabilities) || (columns_of(t) <= NARROW) != (e.columns <= NARROW)) continue;
         if (cost < least) least = cost, best = count;
         list[count++] = (mcl__parameters){{t.GX, t.GY, t.RV, t.CV}};
     }
@@ -73,18 +86,38 @@ static tile chosen(const mcl__lowering *lowering)
     return (tile){value[0], value[1], value[2], value[3]};
 }
 
+static int64_t rows_of_class(const mcl_gather_args *g)
+{
+    return (int64_t)g->N * mcl__ceil_div(g->TH, g->classes_h) * mcl__ceil_div(g->TW, g->classes_w);
+}
+
+/* The rows of a weight gradient are its results, those of the other passes pixels: of PICTURES, whatever the batch. */
+static extent usual_extent(const mcl__problem *problem)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl__conv2d_pass pass = mcl__conv2d_pass_of(problem);
+    if (pass == MCL__BWD_WEIGHT) return (extent){a.KH * a.KW * a.C, a.K, 1, true};
+    a.N = PICTURES;
+    mcl_gather_args g = pass == MCL__BWD_DATA ? mcl__conv2d_gather_bwd(&a) : mcl__conv2d_gather_fwd(&a);
+    return (extent){rows_of_class(&g), g.TC, g.classes_h * g.classes_w, false};
+}
+
 int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
-    mcl__shape out = problem->out[0];
-    int columns = out.d[out.rank - 1], rows = mcl__shape_elements(out) / columns;
     if (capabilities->type != MCL_DEVICE_GPU || !mcl__conv2d_tile_applicable(problem, capabilities)) return 0;
-    return list_tiles(rows, columns, mcl__conv2d_pass_of(problem) == MCL__BWD_WEIGHT, capabilities, list);
+    return list_tiles(usual_extent(problem), capabilities, list);
 }
 
 bool mcl__conv2d_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl__parameters list[MCL__MOST_CANDIDATES];
     return mcl__conv2d_gemm_candidates(problem, capabilities, list) > 0;
+}
+
+static int units_of(const mcl__lowering *lowering)
+{
+    uint32_t units = mcl__lowering_capabilities(lowering)->compute_units;
+    return units > 0 ? (int)units : 1;
 }
 
 /* Emits the product with as much of the epilogue as a prelude holds; the rest follows as a map. */
@@ -94,10 +127,9 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     char prelude[MCL__PRELUDE_BYTES];
     tile t = chosen(lowering);
     int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    int pixels = args->N * mcl__ceil_div(args->TH, args->classes_h) * mcl__ceil_div(args->TW, args->classes_w);
     size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
     size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0],
-                       (size_t)mcl__ceil_div(pixels, rows_of(t)) * local[1],
+                       (size_t)mcl__ceil_div((int)rows_of_class(args), rows_of(t)) * local[1],
                        (size_t)args->classes_h * (size_t)args->classes_w};
 
     mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
@@ -147,7 +179,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     args.row_blocks = mcl__ceil_div(rows, rows_of(t));
     args.column_blocks = mcl__ceil_div(a->K, columns_of(t));
     int64_t groups = groups_of(t, rows, a->K);
-    args.chunk = choose_chunk(a, groups, elements, slots_of(t, mcl__lowering_capabilities(lowering)));
+    args.chunk = choose_chunk(a, groups, elements, slots_of(t, units_of(lowering)));
     int chunks = mcl__ceil_div(a->N * a->OH, args.chunk);
     mcl__operand target = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));

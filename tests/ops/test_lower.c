@@ -100,19 +100,79 @@ START_TEST(tile_commands)
 }
 END_TEST
 
-/* A tile of groups that shares its operands: small where there is little to do, large where every unit has enough, narrow for few
+/* The first command of a product's own source, whose kernels are all of one program. */
+static const mcl__kernel_key *product_key(const mcl__lowered *lowered)
+{
+    const mcl__kernel_key *first = NULL;
+    for (int c = 0; c < lowered->commands; c++) {
+        const mcl__kernel_key *key = &lowered->command[c].key;
+        if (strncmp(key->source, "conv2d_gemm", strlen("conv2d_gemm"))) continue;
+        if (!first) first = key;
+        ck_assert_str_eq(key->constants, first->constants);
+        ck_assert_str_eq(key->prelude ? key->prelude : "", first->prelude ? first->prelude : "");
+    }
+    ck_assert_ptr_nonnull(first);
+    return first;
+}
+
+/* Fails where a product comes from another program with so many pictures than with those before, whose commands are `expected`. */
+static void check_programs(mcl__op_kind op, int C, int K, int kernel, int stride, mcl_epilogue_code last, int pictures,
+                           mcl__lowered *expected)
+{
+    mcl__problem p = conv(C, K, kernel, 1);
+    mcl__lowered lowered;
+    p.op = op;
+    p.attrs.conv.stride_h = p.attrs.conv.stride_w = stride;
+    p.attrs.conv.H = p.attrs.conv.W = 8;
+    int size = (8 + 2 * p.attrs.conv.pad_h - kernel) / stride + 1;
+    mcl__shape x = {4, {pictures, 8, 8, C}}, y = {4, {pictures, size, size, K}};
+    p.in[0] = op == MCL__OP_conv2d_bwd_data ? y : x;
+    if (op == MCL__OP_conv2d_bwd_weight) p.in[1] = y;
+    else if (last.code) p.epilogue = (mcl__epilogue){1, {last}};
+    ck_assert_int_eq(mcl__op_get(op)->infer(&p, NULL), MCL_OK);
+    ck_assert_int_eq(mcl__lower(&p, &large_gpu, "gemm", &lowered, NULL), MCL_OK);
+    ck_assert_str_eq(lowered.variant->name, "gemm");
+    if (!expected->commands) {
+        *expected = lowered;
+        return;
+    }
+    const mcl__kernel_key *key = product_key(&lowered), *first = product_key(expected);
+    ck_assert_str_eq(key->source, first->source);
+    ck_assert_str_eq(key->constants, first->constants);
+    ck_assert_str_eq(key->prelude ? key->prelude : "", first->prelude ? first->prelude : "");
+    mcl__lowered_free(&lowered);
+}
+
+/* A new batch size builds no program: it moves neither tile nor any other constant. */
+START_TEST(gemm_programs)
+{
+    static const mcl__op_kind ops[] = {MCL__OP_conv2d, MCL__OP_conv2d_bwd_data, MCL__OP_conv2d_bwd_weight};
+    static const int channels[][2] = {{3, 64}, {64, 16}, {64, 64}, {40, 130}, {512, 512}}, pictures[] = {1, 2, 17, 128, 1000, 5000};
+    static const mcl_epilogue_code last[] = {{0}, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU}, {.code = MCL_EP_STATS}};
+    for (size_t op = 0; op < sizeof ops / sizeof *ops; op++)
+        for (size_t c = 0; c < sizeof channels / sizeof *channels; c++)
+            for (size_t e = 0; e < sizeof last / sizeof *last; e++)
+                for (int kernel = 1; kernel <= 3; kernel += 2)
+                    for (int stride = 1; stride <= 2; stride++) {
+                        mcl__lowered first = {0};
+                        for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++)
+                            check_programs(ops[op], channels[c][0], channels[c][1], kernel, stride, last[e], pictures[i], &first);
+                        mcl__lowered_free(&first);
+                    }
+}
+END_TEST
+
+/* A tile of groups that shares its operands: as large as leaves every unit something to do with a usual batch, narrow for few
  * channels. The sum of a weight gradient is cut until every unit has something to add, and its parts are added in a launch of their
  * own. */
 START_TEST(gemm_commands)
 {
-    static const struct { int pictures, K; const char *constants; } sizes[] = {
-        {2, 128, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}, {4096, 128, "-DGX=16 -DGY=16 -DRV=2 -DCV=2 "},
-        {2, 16, "-DGX=4 -DGY=16 -DRV=1 -DCV=1 "}, {4096, 16, "-DGX=4 -DGY=16 -DRV=2 -DCV=1 "},
-        {2, 17, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}};
+    static const struct { int K; const char *constants; } sizes[] = {
+        {128, "-DGX=8 -DGY=16 -DRV=2 -DCV=2 "}, {16, "-DGX=4 -DGY=16 -DRV=1 -DCV=1 "}, {17, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         mcl__problem p = conv(128, sizes[i].K, 3, 1);
         mcl__lowered lowered;
-        p.in[0].d[0] = sizes[i].pictures;
+        p.in[0].d[0] = 128;
         ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
         ck_assert_int_eq(mcl__lower(&p, &large_gpu, NULL, &lowered, NULL), MCL_OK);
         ck_assert_int_eq(lowered.commands, 1);
@@ -306,6 +366,7 @@ int main(void)
     tcase_add_loop_test(tcase, choice, 0, (int)(sizeof choices / sizeof choices[0]));
     tcase_add_test(tcase, candidates);
     tcase_add_test(tcase, tile_commands);
+    tcase_add_test(tcase, gemm_programs);
     tcase_add_test(tcase, gemm_commands);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
