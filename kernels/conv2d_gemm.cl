@@ -3,12 +3,18 @@
  *   group 0: COLUMNS channels of the target, 1: ROWS pixels of a class, 2: the class
  *   depth: taps of the class, each in slices of DEPTH source channels; the next slice is on its way while one is added
  *   w: [taps][run][TC], or, TRANSPOSED, [taps][TC][run]
- * Where a tap of a row is in the picture is found once a tap, by the items that load the row. */
+ * Where a tap of a row is in the picture is found once a tap, by the items that load the row. A prologue is applied to what has
+ * arrived, on its way into local memory.
+ * With STATS, which have one class, group 1 leaves the statistics of its rows in `partial` (stats.h). */
 #include "conv2d_gemm.h"
 #include "pointwise.h"
+#include "stats.h"
 
 #ifndef TRANSPOSED
 #define TRANSPOSED 0
+#endif
+#ifndef STATS
+#define STATS 0
 #endif
 #define QUADS (DEPTH / 4)     /* vectors of a row's slice, loaded by items next to each other */
 #define LINES (ITEMS / QUADS) /* rows that all items load at a time */
@@ -47,6 +53,20 @@ void load_rows(float4 value[ROW_LOADS], __global const float *x, const int sourc
     for (int i = 0; i < ROW_LOADS; i++) value[i] = load_some(x, source[i] + d, source[i] < 0 ? 0 : a.run - d, aligned);
 }
 
+/* What the prologue makes of loaded rows, of which `part` channels exist; outside the picture they stay 0. Weights are 0 behind the
+ * last channel, so that what stands there in a row is of no account. */
+void prepare_rows(float4 value[ROW_LOADS], const int source[ROW_LOADS], int channel, int part PROLOGUE_PARAMS)
+{
+#if PROLOGUED
+#pragma unroll
+    for (int i = 0; i < ROW_LOADS; i++) {
+        if (source[i] >= 0) {
+            PROLOGUE(float4, LOAD_SOME, value[i], channel)
+        }
+    }
+#endif
+}
+
 /* The weights of channel c ... of a tap. */
 void load_columns(float4 value[COLUMN_LOADS], __global const float *w, int item, int first_column, int c, tap t, mcl_gather_args a)
 {
@@ -80,9 +100,59 @@ void store_slices(__local float *rows, __local float *columns, const float4 row[
     }
 }
 
+#if STATS
+/* Rows that item ty has of a tile of `left`. */
+int rows_of_item(int ty, int left)
+{
+    int count = 0;
+#pragma unroll
+    for (int i = 0; i < RV; i++) count += clamp(left - 4 * (ty + i * GY), 0, 4);
+    return count;
+}
+
+/* Mean and squared distances from it of an item's finished rows, into its line of both, [GY][COLUMNS]. */
+void item_stats(__local float *mean, __local float *squares, float4 value[4 * RV][CV], int tx, int ty, int left)
+{
+    const float share = 1.0f / (float)max(1, rows_of_item(ty, left));
+#pragma unroll
+    for (int j = 0; j < CV; j++) {
+        float4 total = (float4)(0.0f), apart = (float4)(0.0f);
+#pragma unroll
+        for (int i = 0; i < 4 * RV; i++)
+            if (4 * (ty + i / 4 * GY) + i % 4 < left) total += value[i][j];
+        const float4 middle = total * share;
+#pragma unroll
+        for (int i = 0; i < 4 * RV; i++)
+            if (4 * (ty + i / 4 * GY) + i % 4 < left) apart = fma(value[i][j] - middle, value[i][j] - middle, apart);
+        store_along(mean + ty * COLUMNS + 4 * (tx + j * GX), middle);
+        store_along(squares + ty * COLUMNS + 4 * (tx + j * GX), apart);
+    }
+}
+
+/* Joins what the items have of a tile's columns, in order, to the statistics of part `block`. Every item does, to a column that
+ * others have too: PoCL takes a loop behind a condition on an item's number for one that all are in. */
+void group_stats(__global float *partial, __local const float *mean, __local const float *squares, int item, int first_column,
+                 int block, int left, int C)
+{
+    const int channel = first_column + item, parts = (int)get_num_groups(1);
+    float m = 0.0f, m2 = 0.0f, count = 0.0f;
+    for (int i = item % COLUMNS, ty = 0; ty < GY; ty++, i += COLUMNS) {
+        const float added = (float)rows_of_item(ty, left);
+        if (added == 0.0f) continue;
+        STATS_JOIN(float, m, m2, count, mean[i], squares[i], added);
+        count += added;
+    }
+    if (item < COLUMNS && channel < C) {
+        partial[STATS_MEAN(block, C) + channel] = m;
+        partial[STATS_M2(block, parts, C) + channel] = m2;
+    }
+    if (channel == 0) partial[STATS_COUNT(block, parts, C)] = count;
+}
+#endif
+
 __attribute__((reqd_work_group_size(GX, GY, 1)))
-__kernel void conv2d_gemm(__global const float *restrict x, __global const float *restrict w, __global float *restrict y
-                          EPILOGUE_PARAMS, mcl_gather_args a)
+__kernel void conv2d_gemm(__global const float *restrict x, __global const float *restrict w, __global float *restrict y,
+                          __global float *restrict partial, mcl_gather_args a PROLOGUE_PARAMS EPILOGUE_PARAMS)
 {
     __local float rows[DEPTH * ROW_PITCH] __attribute__((aligned(16)));
     __local float columns[DEPTH * COLUMN_PITCH] __attribute__((aligned(16)));
@@ -116,6 +186,7 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
         load_columns(column, w, item, first_column, 0, t, a);
     }
     while (more) {
+        prepare_rows(row, source, c + item % QUADS * 4, a.run - c - item % QUADS * 4 PROLOGUE_ARGS);
         store_slices(rows, columns, row, column, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         c += DEPTH;
@@ -142,4 +213,9 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
             for (int j = 0; j < CV; j++) FINISH(sum[i][j], y, target_row, first_column + 4 * (tx + j * GX), a.TC);
         }
     }
+#if STATS
+    item_stats(rows, columns, sum, tx, ty, pixels - first_row);
+    barrier(CLK_LOCAL_MEM_FENCE);
+    group_stats(partial, rows, columns, item, first_column, (int)get_group_id(1), pixels - first_row, a.TC);
+#endif
 }

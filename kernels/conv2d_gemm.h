@@ -74,6 +74,9 @@ void store_across(__local float *slice, int pitch, float4 v)
     slice[3 * pitch] = v.w;
 }
 
+/* What a prologue loads by channel, `part` of them. */
+#define LOAD_SOME(p) load_some(p, 0, part, 0)
+
 /* Adds a slice to an item's sums. */
 void multiply(float4 sum[4 * RV][CV], __local const float *rows, __local const float *columns, int tx, int ty)
 {

@@ -34,6 +34,8 @@ void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elemen
 
 /* conv2d_gemm.c: tiles in local memory, on GPUs, for dense layers too. */
 bool mcl__conv2d_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_gemm_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_gemm_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem);
 

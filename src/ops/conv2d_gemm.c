@@ -1,6 +1,7 @@
 /* Lowers convolutions of one group and dense layers to the products of kernels/conv2d_gemm.cl and conv2d_gemm_weight.cl, whose
  * work-groups share tiles in local memory: for GPUs. */
 #include "base/divide.h"
+#include "ops/batch_norm.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <stdint.h>
@@ -120,33 +121,54 @@ static int units_of(const mcl__lowering *lowering)
     return units > 0 ? (int)units : 1;
 }
 
+/* Not of data gradients, whose classes share a tile's rows; and of the final result, so that all codes must be the kernel's. */
+bool mcl__conv2d_gemm_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)capabilities;
+    return mcl__conv2d_pass_of(problem) == MCL__FWD && mcl__epilogue_all_plain(&problem->epilogue);
+}
+
+/* A loaded value serves as many multiply-adds as a tile has columns, 16 to 128, beside which a few operations more are little,
+ * and a map's 8 bytes an element are not. */
+bool mcl__conv2d_gemm_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    (void)problem, (void)capabilities;
+    return true;
+}
+
 /* Emits the product with as much of the epilogue as a prelude holds; the rest follows as a map. */
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, mcl__operand source,
                           bool transposed)
 {
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
     char prelude[MCL__PRELUDE_BYTES];
     tile t = chosen(lowering);
-    int taken = mcl__epilogue_plain(&problem->epilogue, 0);
+    int taken = mcl__epilogue_plain(&problem->epilogue, 0), blocks = mcl__ceil_div((int)rows_of_class(args), rows_of(t));
+    bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_gemm_takes_stats(problem, capabilities);
+    mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(blocks, args->TC)) : mcl__out(0);
     size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
-    size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0],
-                       (size_t)mcl__ceil_div((int)rows_of_class(args), rows_of(t)) * local[1],
+    size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0], (size_t)blocks * local[1],
                        (size_t)args->classes_h * (size_t)args->classes_w};
 
-    mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__epilogue_prelude(&problem->epilogue, 0, taken, prelude),
-                      "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DTRANSPOSED=%d", t.GX, t.GY, t.RV, t.CV, transposed);
+    mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__problem_prelude(problem, taken, prelude),
+                      "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DTRANSPOSED=%d -DSTATS=%d", t.GX, t.GY, t.RV, t.CV, transposed, stats);
     mcl__lower_arg(lowering, source);
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
-    mcl__epilogue_bind(lowering, problem, 0, taken);
+    mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
+    mcl__prologue_bind(lowering, problem);
+    mcl__epilogue_bind(lowering, problem, 0, taken);
     mcl__lower_sizes(lowering, 3, global, local);
+    if (stats) mcl__lower_stats_merge(lowering, partial, blocks, args->TC);
     mcl__lower_epilogue(lowering, problem, taken);
 }
 
+/* A border's zeros are no padding behind a prologue. */
 static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    mcl_gather_args gather;
-    mcl__operand source = mcl__conv2d_tile_source(lowering, a, &gather);
+    mcl_gather_args gather = mcl__conv2d_gather_fwd(a);
+    mcl__operand source = problem->prologue.count > 0 ? mcl__in(0) : mcl__conv2d_tile_source(lowering, a, &gather);
     lower_product(lowering, problem, &gather, source, false);
 }
 
@@ -186,12 +208,14 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 
     size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
     size_t global[] = {(size_t)args.column_blocks * local[0], (size_t)args.row_blocks * local[1], (size_t)chunks};
-    mcl__lower_kernel(lowering, "conv2d_gemm_weight", "conv2d_gemm_weight", NULL, "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DSHARED_TAP=%d",
-                      t.GX, t.GY, t.RV, t.CV, a->C % 4 == 0);
+    char prelude[MCL__PRELUDE_BYTES];
+    mcl__lower_kernel(lowering, "conv2d_gemm_weight", "conv2d_gemm_weight", mcl__problem_prelude(problem, 0, prelude),
+                      "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DSHARED_TAP=%d", t.GX, t.GY, t.RV, t.CV, a->C % 4 == 0);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
+    mcl__prologue_bind(lowering, problem);
     mcl__lower_sizes(lowering, 3, global, local);
     if (chunks > 1) mcl__conv2d_reduce(lowering, target, elements, chunks);
 }

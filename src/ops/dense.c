@@ -97,7 +97,8 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 static const mcl__variant variants[] = {
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
     {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library},
-    {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, .candidates = mcl__conv2d_gemm_candidates},
+    {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, mcl__conv2d_gemm_takes_prologue, mcl__conv2d_gemm_takes_stats,
+     .candidates = mcl__conv2d_gemm_candidates},
     {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
     {"tile", mcl__conv2d_tile_applicable, mcl__conv2d_lower_tile, .candidates = mcl__conv2d_tile_candidates},
     {"reference", NULL, lower_reference},
