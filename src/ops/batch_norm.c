@@ -8,6 +8,7 @@
  * gradient behind it, which counts where x * scale + shift lies between the bounds.
  * In evaluation the statistics are constants: dx = dy * scale, and gamma and beta have no gradient. */
 #include "ops/batch_norm.h"
+#include "base/divide.h"
 #include "ops/signature.h"
 #include "ops/spread.h"
 #include <math.h>
@@ -105,21 +106,33 @@ uint64_t mcl__stats_bytes(int parts, int C)
     return (uint64_t)parts * (2 * (uint64_t)C + 1) * sizeof(float);
 }
 
-/* The merge after its kernel is named. */
-static void merge_arguments(mcl__lowering *lowering, mcl__operand partial, int parts, int C, int first_output)
+#define MERGED 8 /* channels of a group that joins parts on GPUs, whose vectors divide C, */
+#define LANES 32 /* and its items a channel, fewer where groups must be smaller */
+
+/* Joins parts of statistics that were made in vectors of `width`. */
+static void lower_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C, int width, int first_output)
 {
+    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
+    bool cpu = capabilities->type == MCL_DEVICE_CPU;
+    int lanes = LANES;
+    while (lanes > 1 && capabilities->max_work_group && (uint64_t)(MERGED * lanes) > capabilities->max_work_group) lanes /= 2;
+    size_t local[] = {MERGED, (size_t)lanes}, global[] = {(size_t)mcl__round_up(C, MERGED), (size_t)lanes};
+
+    if (cpu) name_kernel(lowering, "batch_norm_stats_merge", width);
+    else mcl__lower_kernel(lowering, "batch_norm_merge", "batch_norm_stats_merge_group", NULL, "-DCHANNELS=%d -DLANES=%d", MERGED,
+                           lanes);
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg(lowering, mcl__out(first_output));
     mcl__lower_arg(lowering, mcl__out(first_output + 1));
     mcl__lower_arg_i32(lowering, C);
     mcl__lower_arg_i32(lowering, parts);
-    mcl__lower_linear(lowering, (size_t)C);
+    if (cpu) mcl__lower_linear(lowering, (size_t)C);
+    else mcl__lower_sizes(lowering, 2, global, local);
 }
 
 void mcl__lower_stats_merge(mcl__lowering *lowering, mcl__operand partial, int parts, int C)
 {
-    name_kernel(lowering, "batch_norm_stats_merge", mcl__spread_width_dividing(lowering, C)); /* partials of C channels */
-    merge_arguments(lowering, partial, parts, C, 1);
+    lower_merge(lowering, partial, parts, C, mcl__spread_width_dividing(lowering, C), 1); /* partials of C channels */
 }
 
 static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *problem)
@@ -135,9 +148,7 @@ static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *probl
     mcl__lower_arg_i32(lowering, split.parts);
     mcl__lower_arg_i32(lowering, split.rows_each);
     mcl__spread_lines(lowering, split.vectors, split.parts);
-
-    name_kernel(lowering, "batch_norm_stats_merge", split.width);
-    merge_arguments(lowering, partial, split.parts, args.C, 0);
+    lower_merge(lowering, partial, split.parts, args.C, split.width, 0);
 }
 
 static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *problem)
