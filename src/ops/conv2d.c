@@ -338,10 +338,25 @@ static bool product_yields(const mcl__problem *problem, const mcl__capabilities 
     return taps * strides > 1 && a.K >= MANY;
 }
 
+/* A library's product is followed by a map of the epilogue (8 bytes a result), by statistics (4 a result) and preceded by a map of
+ * the prologue (8 an element of in(0)), where gemm does these on the way. Predicted: gemm takes a quarter longer for the product
+ * itself, and memory moves a byte in the time of BALANCE FLOP; so it is the faster one below some 256 channels. */
+bool mcl__conv2d_library_yields(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    enum { BALANCE = 16, SLOWER = 4 }; /* by one part in so many */
+    const mcl__epilogue *epilogue = &problem->epilogue;
+    if (capabilities->gemm_asked || !mcl__conv2d_gemm_applicable(problem, capabilities)) return false;
+    bool whole = mcl__epilogue_points(epilogue) > 0 && mcl__epilogue_all_plain(epilogue);
+    bool stats = mcl__epilogue_has_stats(epilogue) && mcl__conv2d_gemm_takes_stats(problem, capabilities);
+    double results = mcl__shape_elements(problem->out[0]), bytes = results * (whole ? 8 : 0) + results * (stats ? 4 : 0);
+    if (problem->prologue.count > 0) bytes += 8.0 * mcl__shape_elements(problem->in[0]);
+    return bytes * BALANCE * SLOWER > mcl__op_get(problem->op)->flops(problem);
+}
+
 static const mcl__variant variants[] = {
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
-    {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library},
+    {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"depthwise", mcl__conv2d_depthwise_applicable, mcl__conv2d_lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
     {"winograd", mcl__conv2d_winograd_applicable, mcl__conv2d_lower_winograd, mcl__conv2d_winograd_takes_prologue,

@@ -15,6 +15,7 @@ void mcl__conv2d_lower_pass(mcl__lowering *lowering, const mcl__problem *problem
 bool mcl__conv2d_native_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 void mcl__conv2d_lower_native_gemm(mcl__lowering *lowering, const mcl__problem *problem);
 bool mcl__conv2d_library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_library_yields(const mcl__problem *problem, const mcl__capabilities *capabilities); /* to gemm */
 void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *problem);
 
 /* conv2d_tile.c: register tiles, for dense layers too. */

@@ -96,7 +96,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 /* All but the reference are the convolution's. */
 static const mcl__variant variants[] = {
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
-    {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library},
+    {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, mcl__conv2d_gemm_takes_prologue, mcl__conv2d_gemm_takes_stats,
      .candidates = mcl__conv2d_gemm_candidates},
     {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},

@@ -1,6 +1,7 @@
 /* The table of operators, made from ops.def, and what a device can do as far as their variants care. */
 #include "ops/op.h"
 #include <assert.h>
+#include <string.h>
 
 static const mcl__op *const table[MCL__OP_COUNT] = {
 #define MCL_OP(name) [MCL__OP_##name] = &mcl__op_##name,
@@ -16,7 +17,7 @@ const mcl__op *mcl__op_get(mcl__op_kind kind)
 
 mcl__capabilities mcl__capabilities_of(mcl_device *device)
 {
-    const char *why = NULL;
+    const char *why = NULL, *asked = device->options.gemm;
     return (mcl__capabilities){
         .type = device->info.type,
         .local_memory = device->info.local_memory,
@@ -26,6 +27,7 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
         .vector_floats = device->info.vector_floats,
         .keeps_loops = device->keeps_loops,
         .gemm = mcl__gemm_available(device, &why),
+        .gemm_asked = asked && strcmp(asked, "clblast") == 0,
     };
 }
 

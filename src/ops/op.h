@@ -130,6 +130,7 @@ typedef struct mcl__capabilities {
     uint32_t vector_floats; /* of a register; 0: not known */
     bool keeps_loops; /* the device's; see device.h */
     bool gemm;        /* products go to a library */
+    bool gemm_asked;  /* because somebody wants it so */
 } mcl__capabilities;
 mcl__capabilities mcl__capabilities_of(mcl_device *device);
 /* A CPU whose compiler unrolls what it is told to. */

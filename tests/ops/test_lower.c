@@ -198,6 +198,56 @@ START_TEST(gemm_commands)
 }
 END_TEST
 
+/* A library's product gives way where what it does not take would cost more of memory than it saves of arithmetic. */
+START_TEST(library_yields)
+{
+    static const struct { int C; mcl_epilogue_code before, after; const char *served_by; } rows[] = {
+        {64, {0}, {0}, "library"},
+        {64, {0}, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU}, "gemm"},
+        {64, {0}, {.code = MCL_EP_STATS}, "gemm"},
+        {64, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU}, {0}, "gemm"},
+        {1024, {0}, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU}, "library"},
+        {64, {0}, {.code = MCL_EP_DROPOUT, .alpha = 2.0f, .threshold = 1u << 31}, "library"}, /* gemm does not take it either */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        mcl__problem p = conv(rows[i].C, 64, 1, 1);
+        if (rows[i].before.code) p.prologue = (mcl__prologue){1, {rows[i].before}};
+        if (rows[i].after.code) p.epilogue = (mcl__epilogue){1, {rows[i].after}};
+        if (rows[i].after.code == MCL_EP_DROPOUT) {
+            p.in[2] = (mcl__shape){1, {(int)sizeof(mcl_step)}};
+            p.in_dtype[2] = MCL_BYTES;
+            p.inputs = 3;
+        }
+        ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+        mcl__capabilities on = large_gpu;
+        on.gemm = true;
+        const mcl__variant *variant = mcl__lower_variant(&p, &on, NULL);
+        ck_assert_msg(!strcmp(variant->name, rows[i].served_by), "row %zu: %s", i, variant->name);
+        on.gemm_asked = true;
+        ck_assert_str_eq(mcl__lower_variant(&p, &on, NULL)->name, "library");
+        ck_assert_str_eq(mcl__lower_variant(&p, &gpu, NULL)->name, "library"); /* whose groups are too small for gemm */
+    }
+}
+END_TEST
+
+/* The product of a layer with batch normalisation on either side: one launch, and the joining of its parts of statistics. */
+START_TEST(gemm_with_normalisation)
+{
+    mcl__problem p = conv(16, 32, 3, 1);
+    p.prologue = (mcl__prologue){2, {{.code = MCL_EP_SCALE_SHIFT}, {.code = MCL_EP_ACT, .act = MCL_ACT_RELU}}};
+    p.epilogue = (mcl__epilogue){1, {{.code = MCL_EP_STATS}}};
+    p.in[2] = p.in[3] = (mcl__shape){1, {16}};
+    p.inputs = 4;
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, &large_gpu, NULL, &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(lowered.commands, 2);
+    ck_assert_str_eq(lowered.command[0].key.name, "conv2d_gemm");
+    ck_assert_str_eq(lowered.command[1].key.name, "batch_norm_stats_merge_group");
+    mcl__lowered_free(&lowered);
+}
+END_TEST
+
 /* What a variant does not take becomes a map before it, whose result in(0) stands for, and statistics of the result behind it. */
 START_TEST(prologue_and_statistics_apart)
 {
@@ -368,6 +418,8 @@ int main(void)
     tcase_add_test(tcase, tile_commands);
     tcase_add_test(tcase, gemm_programs);
     tcase_add_test(tcase, gemm_commands);
+    tcase_add_test(tcase, library_yields);
+    tcase_add_test(tcase, gemm_with_normalisation);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
     tcase_add_test(tcase, lanes_of_a_cpu);
