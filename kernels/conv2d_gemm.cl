@@ -1,11 +1,13 @@
 /* Forward convolution and data gradient for GPUs, as a product that never stores its gathered rows, for groups = 1; a dense layer
  * is the 1x1 case. conv2d_tile.h says how both are one sum, conv2d_gemm.h draws the tile and counts its bytes.
- *   group 0: COLUMNS channels of the target, 1: ROWS pixels of a class, 2: the class
+ *   group 0: COLUMNS channels of the target, 1: ROWS pixels of a class, 2: the class, and the part of the depth
  *   depth: taps of the class, each in slices of DEPTH source channels; the next slice is on its way while one is added
  *   w: [taps][run][TC], or, TRANSPOSED, [taps][TC][run]
  * Where a tap of a row is in the picture is found once a tap, by the items that load the row. A prologue is applied to what has
  * arrived, on its way into local memory.
- * With STATS, which have one class, group 1 leaves the statistics of its rows in `partial` (stats.h). */
+ * Where there are several parts, of `slices` each, a part's sums are a copy of y in `partial`, 0 where a class of few taps has no
+ * slice left, and conv2d_gemm_add, an item of which has four channels of a row, adds them in order and finishes them.
+ * With STATS, which have one class, and one part, group 1 leaves the statistics of its rows in `partial` (stats.h). */
 #include "conv2d_gemm.h"
 #include "pointwise.h"
 #include "stats.h"
@@ -34,6 +36,17 @@ int next_tap(tap *t, int class_h, int class_w, mcl_gather_args a)
         t->shift_w = over_w / a.classes_w;
         if (over_h == t->shift_h * a.classes_h && over_w == t->shift_w * a.classes_w) return 1;
     }
+}
+
+/* Goes to a slice of the class's depth: its tap, and its first channel c. 0 behind the last. */
+int find_slice(tap *t, int *c, int slice, int class_h, int class_w, mcl_gather_args a)
+{
+    const int each = (a.run + DEPTH - 1) / DEPTH;
+    *t = (tap){0, -1, 0, 0};
+    *c = slice % each * DEPTH;
+    for (int taps = slice / each; taps >= 0; taps--)
+        if (!next_tap(t, class_h, class_w, a)) return 0;
+    return 1;
 }
 
 /* Where the tap finds each row in x; -1 outside the picture. */
@@ -129,12 +142,12 @@ void item_stats(__local float *mean, __local float *squares, float4 value[4 * RV
     }
 }
 
-/* Joins what the items have of a tile's columns, in order, to the statistics of part `block`. Every item does, to a column that
- * others have too: PoCL takes a loop behind a condition on an item's number for one that all are in. */
+/* Joins what the items have of a tile's columns, in order, to the statistics of the group's rows, which are `wanted` or not. Every
+ * item does, some for columns that others have too: behind a condition PoCL's work-items lose count of themselves. */
 void group_stats(__global float *partial, __local const float *mean, __local const float *squares, int item, int first_column,
-                 int block, int left, int C)
+                 int wanted, int left, int C)
 {
-    const int channel = first_column + item, parts = (int)get_num_groups(1);
+    const int channel = first_column + item, block = (int)get_group_id(1), parts = (int)get_num_groups(1);
     float m = 0.0f, m2 = 0.0f, count = 0.0f;
     for (int i = item % COLUMNS, ty = 0; ty < GY; ty++, i += COLUMNS) {
         const float added = (float)rows_of_item(ty, left);
@@ -142,22 +155,23 @@ void group_stats(__global float *partial, __local const float *mean, __local con
         STATS_JOIN(float, m, m2, count, mean[i], squares[i], added);
         count += added;
     }
-    if (item < COLUMNS && channel < C) {
+    if (wanted && item < COLUMNS && channel < C) {
         partial[STATS_MEAN(block, C) + channel] = m;
         partial[STATS_M2(block, parts, C) + channel] = m2;
     }
-    if (channel == 0) partial[STATS_COUNT(block, parts, C)] = count;
+    if (wanted && channel == 0) partial[STATS_COUNT(block, parts, C)] = count;
 }
 #endif
 
 __attribute__((reqd_work_group_size(GX, GY, 1)))
 __kernel void conv2d_gemm(__global const float *restrict x, __global const float *restrict w, __global float *restrict y,
-                          __global float *restrict partial, mcl_gather_args a PROLOGUE_PARAMS EPILOGUE_PARAMS)
+                          __global float *restrict partial, int slices, mcl_gather_args a PROLOGUE_PARAMS EPILOGUE_PARAMS)
 {
     __local float rows[DEPTH * ROW_PITCH] __attribute__((aligned(16)));
     __local float columns[DEPTH * COLUMN_PITCH] __attribute__((aligned(16)));
     const int tx = (int)get_local_id(0), ty = (int)get_local_id(1), item = ty * GX + tx;
-    const int class_h = (int)get_group_id(2) / a.classes_w, class_w = (int)get_group_id(2) % a.classes_w;
+    const int classes = a.classes_h * a.classes_w, class = (int)get_group_id(2) % classes, part = (int)get_group_id(2) / classes;
+    const int class_h = class / a.classes_w, class_w = class % a.classes_w, alone = (int)get_num_groups(2) == classes;
     const int QH = (a.TH - class_h + a.classes_h - 1) / a.classes_h, QW = (a.TW - class_w + a.classes_w - 1) / a.classes_w;
     const int pixels = a.N * QH * QW;
     const int first_row = (int)get_group_id(1) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
@@ -177,20 +191,21 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
 #pragma unroll
         for (int j = 0; j < CV; j++) sum[i][j] = (float4)(0.0f);
 
-    tap t = {0, -1, 0, 0};
-    int source[ROW_LOADS], c = 0, more = next_tap(&t, class_h, class_w, a);
+    tap t;
+    int source[ROW_LOADS], c, left = slices, more = find_slice(&t, &c, part * slices, class_h, class_w, a);
     float4 row[ROW_LOADS], column[COLUMN_LOADS];
     if (more) {
         locate(source, &at, t, a);
-        load_rows(row, x, source, item % QUADS * 4, a);
-        load_columns(column, w, item, first_column, 0, t, a);
+        load_rows(row, x, source, c + item % QUADS * 4, a);
+        load_columns(column, w, item, first_column, c, t, a);
     }
     while (more) {
         prepare_rows(row, source, c + item % QUADS * 4, a.run - c - item % QUADS * 4 PROLOGUE_ARGS);
         store_slices(rows, columns, row, column, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         c += DEPTH;
-        if (c >= a.run) {
+        more = --left > 0;
+        if (more && c >= a.run) {
             c = 0;
             more = next_tap(&t, class_h, class_w, a);
             if (more) locate(source, &at, t, a);
@@ -203,6 +218,7 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
         barrier(CLK_LOCAL_MEM_FENCE);
     }
 
+    __global float *copy = partial + part * a.N * a.TH * a.TW * a.TC;
 #pragma unroll
     for (int i = 0; i < 4 * RV; i++) {
         const int pixel = first_row + 4 * (ty + i / 4 * GY) + i % 4;
@@ -210,12 +226,28 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
             const int th = class_h + pixel / QW % QH * a.classes_h, tw = class_w + pixel % QW * a.classes_w;
             const int target_row = (pixel / (QW * QH) * a.TH + th) * a.TW + tw;
 #pragma unroll
-            for (int j = 0; j < CV; j++) FINISH(sum[i][j], y, target_row, first_column + 4 * (tx + j * GX), a.TC);
+            for (int j = 0; j < CV; j++) {
+                const int channel = first_column + 4 * (tx + j * GX);
+                if (alone) FINISH(sum[i][j], y, target_row, channel, a.TC);
+                else store_some(copy, target_row * a.TC + channel, a.TC - channel, sum[i][j]);
+            }
         }
     }
 #if STATS
     item_stats(rows, columns, sum, tx, ty, pixels - first_row);
     barrier(CLK_LOCAL_MEM_FENCE);
-    group_stats(partial, rows, columns, item, first_column, (int)get_group_id(1), pixels - first_row, a.TC);
+    group_stats(partial, rows, columns, item, first_column, alone, pixels - first_row, a.TC);
 #endif
+}
+
+__kernel void conv2d_gemm_add(__global const float *restrict copies, __global float *restrict y, int parts, mcl_gather_args a
+                              EPILOGUE_PARAMS)
+{
+    const int vectors = (a.TC + 3) / 4, row = (int)get_global_id(0) / vectors, channel = (int)get_global_id(0) % vectors * 4;
+    const int rows = a.N * a.TH * a.TW;
+    if (row >= rows) return;
+    float4 sum = (float4)(0.0f);
+    for (int q = 0; q < parts; q++)
+        sum += load_some(copies, (q * rows + row) * a.TC + channel, a.TC - channel, a.TC % 4 == 0);
+    FINISH(sum, y, row, channel, a.TC);
 }

@@ -60,6 +60,13 @@ float4 load_some(__global const float *x, int at, int left, int aligned)
     return v;
 }
 
+/* The `left` elements that exist of v to y[at...]. */
+void store_some(__global float *y, int at, int left, float4 v)
+{
+    if (left >= 4) vstore4(v, 0, y + at);
+    else if (left > 0) store_part(v, y + at, 0, left);
+}
+
 void store_along(__local float *slice, float4 v)
 {
     *(__local float4 *)slice = v;

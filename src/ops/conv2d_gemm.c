@@ -5,6 +5,7 @@
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include <stdint.h>
+#include <stdlib.h>
 
 /* GX x GY work-items, each with RV vectors of 4 rows and CV of 4 columns of results. */
 typedef struct tile {
@@ -18,8 +19,10 @@ enum {
     /* What tiles are chosen for, whatever the batch and the device: a new batch size builds no program, and parts of statistics,
      * which are rows of tiles, depend on the problem alone. */
     PICTURES = 128,
-    UNITS = 64
+    UNITS = 64,
+    STORED = 8 /* storing a tile's sums, and adding them, moves as many floats as so many slices of it (128x128) */
 };
+#define COPIES_BYTES (16 << 20) /* of all copies of a result together */
 
 static int rows_of(tile t)
 {
@@ -48,18 +51,52 @@ static int64_t groups_of(tile t, int64_t rows, int columns)
     return (rows + rows_of(t) - 1) / rows_of(t) * mcl__ceil_div(columns, columns_of(t));
 }
 
-/* A product of so many rows in each of its classes. */
+/* A product of so many rows in each of its classes, and slices of depth in the one of most taps. */
 typedef struct extent {
     int64_t rows;
-    int columns, classes;
+    int columns, classes, slices;
     bool cut; /* along its depth, which keeps every slot busy */
 } extent;
 
-/* A step of depth where there is the most to do: multiply-adds, and floats from local memory. */
+/* Taps of one axis that reach a class, at most. */
+static int taps_of_class(int count, int slope, int classes)
+{
+    return mcl__ceil_div(count, classes / mcl__common_divisor(classes, abs(slope)));
+}
+
+static extent extent_of(const mcl_gather_args *g)
+{
+    return (extent){
+        .rows = (int64_t)g->N * mcl__ceil_div(g->TH, g->classes_h) * mcl__ceil_div(g->TW, g->classes_w),
+        .columns = g->TC,
+        .classes = g->classes_h * g->classes_w,
+        .slices = taps_of_class(g->KH, g->slope_h, g->classes_h) * taps_of_class(g->KW, g->slope_w, g->classes_w) *
+                  mcl__ceil_div(g->run, MCL_GEMM_DEPTH),
+    };
+}
+
+/* The longest work of a group, in slices, if depth has so many parts. */
+static int64_t length_of(extent e, int64_t parts)
+{
+    return (e.slices + parts - 1) / parts + (parts > 1 ? STORED : 0);
+}
+
+/* Parts of the depth: with few groups as many as the device has slots for at once, none shorter than what it costs. */
+static int64_t parts_of(tile t, extent e, int slots)
+{
+    int64_t parts = slots / (groups_of(t, e.rows, e.columns) * e.classes);
+    int64_t most[] = {e.slices / STORED, COPIES_BYTES / (int64_t)sizeof(float) / (e.rows * e.classes * e.columns)};
+    for (size_t i = 0; i < sizeof most / sizeof *most; i++)
+        if (parts > most[i]) parts = most[i];
+    return parts > 1 && length_of(e, parts) < e.slices ? parts : 1;
+}
+
+/* What is to be done where there is the most of it: multiply-adds, and floats from local memory. */
 static int64_t cost_of(tile t, extent e)
 {
     int64_t groups = groups_of(t, e.rows, e.columns) * e.classes, slots = e.cut ? 1 : slots_of(t, UNITS);
-    return (groups + slots - 1) / slots * t.GX * t.GY * (16 * t.RV * t.CV + 4 * (t.RV + t.CV));
+    int64_t parts = e.cut ? 1 : parts_of(t, e, slots_of(t, UNITS));
+    return (groups * parts + slots - 1) / slots * length_of(e, parts) * t.GX * t.GY * (16 * t.RV * t.CV + 4 * (t.RV + t.CV));
 }
 
 /* The tiles for so many columns that the device has room for, the cheapest first; of equals, the larger. */
@@ -87,20 +124,15 @@ static tile chosen(const mcl__lowering *lowering)
     return (tile){value[0], value[1], value[2], value[3]};
 }
 
-static int64_t rows_of_class(const mcl_gather_args *g)
-{
-    return (int64_t)g->N * mcl__ceil_div(g->TH, g->classes_h) * mcl__ceil_div(g->TW, g->classes_w);
-}
-
 /* The rows of a weight gradient are its results, those of the other passes pixels: of PICTURES, whatever the batch. */
 static extent usual_extent(const mcl__problem *problem)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
     mcl__conv2d_pass pass = mcl__conv2d_pass_of(problem);
-    if (pass == MCL__BWD_WEIGHT) return (extent){a.KH * a.KW * a.C, a.K, 1, true};
+    if (pass == MCL__BWD_WEIGHT) return (extent){a.KH * a.KW * a.C, a.K, 1, 1, true};
     a.N = PICTURES;
     mcl_gather_args g = pass == MCL__BWD_DATA ? mcl__conv2d_gather_bwd(&a) : mcl__conv2d_gather_fwd(&a);
-    return (extent){rows_of_class(&g), g.TC, g.classes_h * g.classes_w, false};
+    return extent_of(&g);
 }
 
 int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
@@ -136,32 +168,66 @@ bool mcl__conv2d_gemm_takes_prologue(const mcl__problem *problem, const mcl__cap
     return true;
 }
 
+/* What both kernels of the product are compiled with. It does not tell how many parts there are, since a batch may change that. */
+typedef struct program {
+    tile tile;
+    bool transposed, stats;
+    int taken; /* codes of the epilogue */
+} program;
+
+static void name_kernel(mcl__lowering *lowering, const mcl__problem *problem, const char *name, program p)
+{
+    char prelude[MCL__PRELUDE_BYTES];
+    mcl__lower_kernel(lowering, "conv2d_gemm", name, mcl__problem_prelude(problem, p.taken, prelude),
+                      "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DTRANSPOSED=%d -DSTATS=%d", p.tile.GX, p.tile.GY, p.tile.RV, p.tile.CV,
+                      p.transposed, p.stats);
+}
+
+static void lower_add(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, program p,
+                      mcl__operand copies, int parts)
+{
+    name_kernel(lowering, problem, "conv2d_gemm_add", p);
+    mcl__lower_arg(lowering, copies);
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg_i32(lowering, parts);
+    mcl__lower_arg_blob(lowering, args, sizeof *args);
+    mcl__epilogue_bind(lowering, problem, 0, p.taken);
+    mcl__lower_linear(lowering, (size_t)(args->N * args->TH * args->TW) * (size_t)mcl__ceil_div(args->TC, 4));
+}
+
 /* Emits the product with as much of the epilogue as a prelude holds; the rest follows as a map. */
 static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, mcl__operand source,
                           bool transposed)
 {
-    const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
-    char prelude[MCL__PRELUDE_BYTES];
     tile t = chosen(lowering);
-    int taken = mcl__epilogue_plain(&problem->epilogue, 0), blocks = mcl__ceil_div((int)rows_of_class(args), rows_of(t));
-    bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_gemm_takes_stats(problem, capabilities);
-    mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(blocks, args->TC)) : mcl__out(0);
+    extent e = extent_of(args);
+    program p = {t, transposed, .taken = mcl__epilogue_plain(&problem->epilogue, 0)};
+    p.stats = mcl__epilogue_has_stats(&problem->epilogue) &&
+              mcl__conv2d_gemm_takes_stats(problem, mcl__lowering_capabilities(lowering));
+    int blocks = mcl__ceil_div((int)e.rows, rows_of(t));
+    int slices = mcl__ceil_div(e.slices, (int)parts_of(t, e, slots_of(t, units_of(lowering))));
+    int parts = mcl__ceil_div(e.slices, slices), elements = mcl__shape_elements(problem->out[0]);
+    mcl__operand partial = mcl__out(0);
+    if (parts > 1) partial = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
+    else if (p.stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes(blocks, args->TC));
     size_t local[] = {(size_t)t.GX, (size_t)t.GY, 1};
     size_t global[] = {(size_t)mcl__ceil_div(args->TC, columns_of(t)) * local[0], (size_t)blocks * local[1],
-                       (size_t)args->classes_h * (size_t)args->classes_w};
+                       (size_t)e.classes * (size_t)parts};
 
-    mcl__lower_kernel(lowering, "conv2d_gemm", "conv2d_gemm", mcl__problem_prelude(problem, taken, prelude),
-                      "-DGX=%d -DGY=%d -DRV=%d -DCV=%d -DTRANSPOSED=%d -DSTATS=%d", t.GX, t.GY, t.RV, t.CV, transposed, stats);
+    name_kernel(lowering, problem, "conv2d_gemm", p);
     mcl__lower_arg(lowering, source);
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg(lowering, partial);
+    mcl__lower_arg_i32(lowering, slices);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
     mcl__prologue_bind(lowering, problem);
-    mcl__epilogue_bind(lowering, problem, 0, taken);
+    mcl__epilogue_bind(lowering, problem, 0, p.taken);
     mcl__lower_sizes(lowering, 3, global, local);
-    if (stats) mcl__lower_stats_merge(lowering, partial, blocks, args->TC);
-    mcl__lower_epilogue(lowering, problem, taken);
+    if (parts > 1) lower_add(lowering, problem, args, p, partial, parts);
+    if (p.stats && parts > 1) mcl__lower_stats(lowering, problem);
+    else if (p.stats) mcl__lower_stats_merge(lowering, partial, blocks, args->TC);
+    mcl__lower_epilogue(lowering, problem, p.taken);
 }
 
 /* A border's zeros are no padding behind a prologue. */
@@ -181,7 +247,6 @@ static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem,
 /* --- weight gradient */
 
 #define LEAST_PIXELS 64         /* of a chunk: some slices of depth for each time that sums are stored */
-#define COPIES_BYTES (16 << 20) /* of all copies of dw together */
 
 /* Picture rows of a chunk: enough chunks for every slot of the device. The sum's order, and so its bits, depend on it. */
 static int choose_chunk(const mcl_conv2d_args *a, int64_t groups, int elements, int slots)

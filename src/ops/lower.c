@@ -281,7 +281,7 @@ static void lower_prologue(mcl__lowering *lowering, const mcl__problem *problem)
     lowering->in[0] = source;
 }
 
-static void lower_stats(mcl__lowering *lowering, const mcl__problem *problem)
+void mcl__lower_stats(mcl__lowering *lowering, const mcl__problem *problem)
 {
     mcl__problem stats = {.op = MCL__OP_batch_norm_stats, .inputs = 1, .outputs = 2, .in[0] = problem->out[0],
                           .out = {problem->out[1], problem->out[2]}};
@@ -321,7 +321,7 @@ static void lower_whole(mcl__lowering *lowering, const mcl__problem *problem, co
     mcl__choice_text(variant->name, variant->candidates ? &lowering->parameters : NULL, lowering->out->choice);
     variant->lower(lowering, problem);
     if (mcl__epilogue_has_stats(&problem->epilogue) && !(variant->takes_stats && variant->takes_stats(problem, capabilities)))
-        lower_stats(lowering, problem);
+        mcl__lower_stats(lowering, problem);
 }
 
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,

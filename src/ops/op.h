@@ -179,6 +179,9 @@ void mcl__lower_gemm(mcl__lowering *lowering, const mcl__gemm *gemm, mcl__operan
 /* Emits the codes of the problem's epilogue from `first` on, but STATS, as a map in place on out(0). A variant that takes no
  * epilogue itself (or only its first codes) calls this last. Does nothing when there are none. */
 void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first);
+/* Emits the kernels of batch_norm_stats on out(0), for out(1) and out(2): lowering does for a variant that takes no STATS, and one
+ * that takes them calls it where it does not after all. */
+void mcl__lower_stats(mcl__lowering *lowering, const mcl__problem *problem);
 /* Emits another operator's problem, whose inputs and outputs are operands of this node, with the variant that serves it. */
 void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out);
 /* Says that the result's rounding errors are not those of the plain sum. */

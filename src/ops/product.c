@@ -33,11 +33,6 @@ static int clamp(int value, int least, int most)
     return value < least ? least : value > most ? most : value;
 }
 
-static int common_divisor(int a, int b)
-{
-    return b ? common_divisor(b, a % b) : a;
-}
-
 /* By the columns that tiles cover. A single vector loads a value for each multiply-add, and takes 1.3 times as long for it; of 8
  * floats twice, and 4x3 1.2 times as long as 6x2. */
 static double tile_cost(mcl__product_tile t, int columns)
@@ -185,8 +180,8 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
 /* How taps of a class follow each other. */
 static void set_taps(mcl_product_args *a, bool prologue)
 {
-    a->every_h = a->classes_h / common_divisor(a->classes_h, abs(a->slope_h));
-    a->every_w = a->classes_w / common_divisor(a->classes_w, abs(a->slope_w));
+    a->every_h = a->classes_h / mcl__common_divisor(a->classes_h, abs(a->slope_h));
+    a->every_w = a->classes_w / mcl__common_divisor(a->classes_w, abs(a->slope_w));
     a->shift_w = a->slope_w * a->every_w / a->classes_w;
     a->joined = !prologue && a->run == a->pitch && abs(a->shift_w) == 1;
 }

@@ -163,21 +163,24 @@ START_TEST(gemm_programs)
 END_TEST
 
 /* A tile of groups that shares its operands: as large as leaves every unit something to do with a usual batch, narrow for few
- * channels. The sum of a weight gradient is cut until every unit has something to add, and its parts are added in a launch of their
- * own. */
+ * channels. With fewer groups the sum is cut, and its parts are added in a launch of their own; so are a weight gradient's. */
 START_TEST(gemm_commands)
 {
-    static const struct { int K; const char *constants; } sizes[] = {
-        {128, "-DGX=8 -DGY=16 -DRV=2 -DCV=2 "}, {16, "-DGX=4 -DGY=16 -DRV=1 -DCV=1 "}, {17, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}};
+    static const struct { int pictures, K; size_t parts; const char *constants; } sizes[] = {
+        {128, 128, 1, "-DGX=8 -DGY=16 -DRV=2 -DCV=2 "}, {1, 128, 9, "-DGX=8 -DGY=16 -DRV=2 -DCV=2 "},
+        {8, 128, 8, "-DGX=8 -DGY=16 -DRV=2 -DCV=2 "},   {256, 16, 1, "-DGX=4 -DGY=16 -DRV=1 -DCV=1 "},
+        {128, 17, 1, "-DGX=8 -DGY=16 -DRV=1 -DCV=1 "}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         mcl__problem p = conv(128, sizes[i].K, 3, 1);
         mcl__lowered lowered;
-        p.in[0].d[0] = 128;
+        p.in[0].d[0] = sizes[i].pictures;
         ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
         ck_assert_int_eq(mcl__lower(&p, &large_gpu, NULL, &lowered, NULL), MCL_OK);
-        ck_assert_int_eq(lowered.commands, 1);
         ck_assert_str_eq(lowered.command[0].key.name, "conv2d_gemm");
         ck_assert_ptr_nonnull(strstr(lowered.command[0].key.constants, sizes[i].constants));
+        ck_assert_uint_eq(lowered.command[0].global[2], sizes[i].parts);
+        ck_assert_int_eq(lowered.commands, sizes[i].parts > 1 ? 2 : 1);
+        if (sizes[i].parts > 1) ck_assert_str_eq(lowered.command[1].key.name, "conv2d_gemm_add");
         mcl__lowered_free(&lowered);
     }
 
@@ -244,6 +247,15 @@ START_TEST(gemm_with_normalisation)
     ck_assert_int_eq(lowered.commands, 2);
     ck_assert_str_eq(lowered.command[0].key.name, "conv2d_gemm");
     ck_assert_str_eq(lowered.command[1].key.name, "batch_norm_stats_merge_group");
+    mcl__lowered_free(&lowered);
+
+    p = conv(128, 128, 3, 1); /* so few results that the sum is cut: statistics are a pass of their own */
+    p.epilogue = (mcl__epilogue){1, {{.code = MCL_EP_STATS}}};
+    ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+    ck_assert_int_eq(mcl__lower(&p, &large_gpu, NULL, &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(lowered.commands, 4);
+    ck_assert_str_eq(lowered.command[1].key.name, "conv2d_gemm_add");
+    ck_assert_str_eq(lowered.command[2].key.name, "batch_norm_stats_part");
     mcl__lowered_free(&lowered);
 }
 END_TEST
