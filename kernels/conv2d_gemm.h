@@ -6,16 +6,16 @@
  *     4 of item ty = 0   |4x4 |    |            columns 4 * (tx + j * GX) ... + 3, j < CV: 16 * RV * CV sums in registers
  *                    1   +----+----+----        local: rows [DEPTH][ROW_PITCH], columns [DEPTH][COLUMN_PITCH]
  * Arithmetic for what is asked of memory, in FLOP per byte, and registers of an item as compilers for gfx1030 and sm_80 count them,
- * forward with the longest epilogue and for the weight gradient (the most of their programs; none spills; the 16 or 20 bytes of
- * private memory forward are the parts of a vector at an edge, load_part and store_part):
+ * forward with the longest epilogue and for the weight gradient with a prologue (the most of their programs; none spills; the 16 or
+ * 20 bytes of private memory are the parts of a vector at an edge, load_part and store_part):
  *   tile     items  RV CV  global memory  local memory  forward  weight gradient
- *   64x32    8x16   1  1       10.7           1.0        92   75     70   80
- *   64x64    16x16  1  1       16             1.0        84   67     62   71
- *   128x64   16x16  2  1       21.3           1.33      126   97     88   99
- *   128x64   8x16   2  2       21.3           2.0       192  161    143  161
- *   128x128  16x16  2  2       32             2.0       179  144    126  142
- *   64x16     4x16  1  1        6.4           1.0       107   95     87   94
- *   128x16    4x16  2  1        7.1           1.33      172  156    135  159
+ *   64x32    8x16   1  1       10.7           1.0        92   94    111   96
+ *   64x64    16x16  1  1       16             1.0        85   72    104   91
+ *   128x64   16x16  2  1       21.3           1.33      126  116    145  123
+ *   128x64   8x16   2  2       21.3           2.0       192  165    213  198
+ *   128x128  16x16  2  2       32             2.0       179  153    201  160
+ *   64x16     4x16  1  1        6.4           1.0       107  118    128  125
+ *   128x16    4x16  2  1        7.1           1.33      172  158    197  203
  * A step of depth reads ROWS + COLUMNS floats into local memory for ROWS * COLUMNS multiply-adds; of these an item reads 4 * (RV +
  * CV) for 16 * RV * CV. What caches hold between groups is not counted; README.md says what a card needs. */
 #ifndef MCL_CONV2D_GEMM_H
