@@ -46,6 +46,12 @@ bool mcl__conv2d_winograd_takes_prologue(const mcl__problem *problem, const mcl_
 bool mcl__conv2d_winograd_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem);
+/* Whatever the device: tiles along an axis, of those that there are transforms for, the one with the fewest products first; 0 where
+ * the problem is another. Then a tile's values, and what the problem is to the kernels; blocks and parts are the variant's. */
+int mcl__winograd_sizes(const mcl__problem *problem, int sizes[2]);
+int mcl__winograd_points(int size, int taps);
+mcl_winograd_args mcl__winograd_args(const mcl__problem *problem, int size);
+void mcl__lower_winograd_algorithm(mcl__lowering *lowering, int size, int taps);
 
 /* conv2d_depthwise.c: one filter a channel. */
 bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);

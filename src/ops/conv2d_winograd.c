@@ -8,6 +8,66 @@
 #include "ops/epilogue.h"
 #include <limits.h>
 
+/* --- whatever the device */
+
+int mcl__winograd_points(int size, int taps)
+{
+    return (size + taps - 1) * (size + taps - 1);
+}
+
+void mcl__lower_winograd_algorithm(mcl__lowering *lowering, int size, int taps)
+{
+    mcl__lower_algorithm(lowering, size == 4 ? MCL__WINOGRAD_4_3 : taps == 3 ? MCL__WINOGRAD_2_3 : MCL__WINOGRAD_2_5);
+}
+
+static int64_t tiles_of(mcl__shape tiled, int size)
+{
+    return (int64_t)tiled.d[0] * mcl__ceil_div(tiled.d[1], size) * mcl__ceil_div(tiled.d[2], size);
+}
+
+static mcl__shape tiled_by(const mcl__problem *problem)
+{
+    return problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
+}
+
+/* Pictures of few pixels fill no large tiles. */
+int mcl__winograd_sizes(const mcl__problem *problem, int sizes[2])
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl__shape tiled = tiled_by(problem);
+    if ((a.KH != 3 && a.KH != 5) || a.KW != a.KH || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1 ||
+        a.groups != 1)
+        return 0;
+    sizes[0] = 2;
+    if (a.KH == 5) return 1;
+    bool small_first = tiles_of(tiled, 2) * mcl__winograd_points(2, 3) < tiles_of(tiled, 4) * mcl__winograd_points(4, 3);
+    sizes[0] = small_first ? 2 : 4, sizes[1] = small_first ? 4 : 2;
+    return 2;
+}
+
+mcl_winograd_args mcl__winograd_args(const mcl__problem *problem, int size)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    mcl__shape source = problem->in[0], target = tiled_by(problem);
+    bool backward = problem->op == MCL__OP_conv2d_bwd_data;
+    return (mcl_winograd_args){
+        .N = a.N,
+        .SH = source.d[1],
+        .SW = source.d[2],
+        .C = source.d[3],
+        .TH = target.d[1],
+        .TW = target.d[2],
+        .K = target.d[3],
+        .base_h = backward ? a.pad_h - (a.KH - 1) : -a.pad_h,
+        .base_w = backward ? a.pad_w - (a.KW - 1) : -a.pad_w,
+        .transposed = backward,
+        .tiles_h = mcl__ceil_div(target.d[1], size),
+        .tiles_w = mcl__ceil_div(target.d[2], size),
+    };
+}
+
+/* --- a sum over channels of the source */
+
 enum {
     COLUMNS = 64,    /* most of the target's channels in a block */
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
@@ -22,17 +82,11 @@ enum {
 /* TILE and TAPS, a register tile, tiles whose weights stay, most channels of the source and of the target in a block. */
 typedef struct shape { int tile, taps, P, NV, VW, staying, depth, columns; } shape;
 
-/* Values of a transformed tile. */
-static int points_of(int tile, int taps)
-{
-    return (tile + taps - 1) * (tile + taps - 1);
-}
-
 /* Of a block, in which a tile of the source has `depth` floats for each point: MOST_DEPTH in memory, fewer in a cache. */
 static uint64_t scratch_bytes(const shape *s, int depth, int group)
 {
-    return (uint64_t)points_of(s->tile, s->taps) * (uint64_t)(s->depth * s->columns + s->VW + group * (depth + s->columns)) *
-           sizeof(float);
+    int floats = s->depth * s->columns + s->VW + group * (depth + s->columns);
+    return (uint64_t)mcl__winograd_points(s->tile, s->taps) * (uint64_t)floats * sizeof(float);
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
@@ -84,40 +138,35 @@ static int tile_of(const mcl__lowering *lowering)
     return mcl__lowering_parameters(lowering)->value[0];
 }
 
-static mcl__algorithm algorithm_of(int tile, int taps)
+/* Emits the sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
+static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
-    return tile == 4 ? MCL__WINOGRAD_4_3 : taps == 3 ? MCL__WINOGRAD_2_3 : MCL__WINOGRAD_2_5;
-}
-
-/* Emits args' sum with as much of the epilogue as a prelude holds; the rest follows as a map. */
-static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int taps, mcl_winograd_args *args)
-{
-    shape s = choose_shape(tile_of(lowering), taps, args->C, args->K, mcl__tile_lanes(mcl__lowering_capabilities(lowering)));
-    int taken = mcl__epilogue_plain(&problem->epilogue, 0);
-    args->tiles_h = mcl__ceil_div(args->TH, s.tile), args->tiles_w = mcl__ceil_div(args->TW, s.tile);
-    args->depth_blocks = mcl__ceil_div(args->C, s.depth), args->column_blocks = mcl__ceil_div(args->K, COLUMNS);
-    args->columns = s.columns, args->depth = s.depth;
-    args->in_place = args->depth_blocks == 1 && s.columns <= s.NV * s.VW && s.columns <= s.depth;
-    args->sum_tile = points_of(s.tile, taps) * (args->in_place ? MOST_DEPTH : s.columns);
-    args->sum_point = args->in_place ? s.depth : s.columns;
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
-    int tiles = args->N * args->tiles_h * args->tiles_w;
+    int tile = tile_of(lowering), taken = mcl__epilogue_plain(&problem->epilogue, 0);
+    mcl_winograd_args args = mcl__winograd_args(problem, tile);
+    shape s = choose_shape(tile, a->KH, args.C, args.K, mcl__tile_lanes(capabilities));
+    args.depth_blocks = mcl__ceil_div(args.C, s.depth), args.column_blocks = mcl__ceil_div(args.K, COLUMNS);
+    args.columns = s.columns, args.depth = s.depth;
+    args.in_place = args.depth_blocks == 1 && s.columns <= s.NV * s.VW && s.columns <= s.depth;
+    args.sum_tile = mcl__winograd_points(tile, a->KH) * (args.in_place ? MOST_DEPTH : s.columns);
+    args.sum_point = args.in_place ? s.depth : s.columns;
+    int tiles = args.N * args.tiles_h * args.tiles_w;
     int units = capabilities->compute_units > 1 ? (int)capabilities->compute_units : 1;
-    bool weights_stay = args->depth_blocks == 1;
-    args->group = choose_group(&s, tiles, weights_stay, capabilities->local_memory);
-    int groups = mcl__ceil_div(tiles, args->group);
+    bool weights_stay = args.depth_blocks == 1;
+    args.group = choose_group(&s, tiles, weights_stay, capabilities->local_memory);
+    int groups = mcl__ceil_div(tiles, args.group);
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_winograd_takes_stats(problem, capabilities);
-    args->chunk = stats ? mcl__ceil_div(groups, PARTS) : 1;
-    int chunks = mcl__ceil_div(groups, args->chunk);
-    args->span = args->chunk * (weights_stay ? choose_span(chunks, args->chunk * s.staying, args->column_blocks, units) : 1);
-    args->parts = stats ? chunks : 0;
-    mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(chunks, args->K)) : mcl__out(0);
+    args.chunk = stats ? mcl__ceil_div(groups, PARTS) : 1;
+    int chunks = mcl__ceil_div(groups, args.chunk);
+    args.span = args.chunk * (weights_stay ? choose_span(chunks, args.chunk * s.staying, args.column_blocks, units) : 1);
+    args.parts = stats ? chunks : 0;
+    mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(chunks, args.K)) : mcl__out(0);
 
     char prelude[MCL__PRELUDE_BYTES];
-    size_t global[] = {(size_t)mcl__ceil_div(groups, args->span), (size_t)args->column_blocks}, local[] = {1, 1};
-    mcl__lower_algorithm(lowering, algorithm_of(s.tile, taps));
+    size_t global[] = {(size_t)mcl__ceil_div(groups, args.span), (size_t)args.column_blocks}, local[] = {1, 1};
+    mcl__lower_winograd_algorithm(lowering, tile, a->KH);
     mcl__lower_kernel(lowering, "conv2d_winograd", "conv2d_winograd", mcl__problem_prelude(problem, taken, prelude),
-                      "-DTILE=%d -DTAPS=%d -DVW=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d -DMOST_COLUMNS=%d", s.tile, taps, s.VW,
+                      "-DTILE=%d -DTAPS=%d -DVW=%d -DNV=%d -DP=%d -DMOST_DEPTH=%d -DMOST_COLUMNS=%d", tile, a->KH, s.VW,
                       s.NV, s.P, MOST_DEPTH, COLUMNS);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
@@ -125,44 +174,11 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, int 
     mcl__lower_arg(lowering, partial);
     mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, taken);
-    mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, MOST_DEPTH, args->group));
-    mcl__lower_arg_blob(lowering, args, sizeof *args);
+    mcl__lower_arg_local(lowering, (size_t)scratch_bytes(&s, MOST_DEPTH, args.group));
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 2, global, local);
-    if (stats) mcl__lower_stats_merge(lowering, partial, chunks, args->K);
+    if (stats) mcl__lower_stats_merge(lowering, partial, chunks, args.K);
     mcl__lower_epilogue(lowering, problem, taken);
-}
-
-static void lower_fwd(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
-{
-    mcl_winograd_args args = {
-        .N = a->N,
-        .SH = a->H,
-        .SW = a->W,
-        .C = a->C,
-        .TH = a->OH,
-        .TW = a->OW,
-        .K = a->K,
-        .base_h = -a->pad_h,
-        .base_w = -a->pad_w,
-    };
-    lower_sum(lowering, problem, a->KH, &args);
-}
-
-static void lower_bwd_data(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
-{
-    mcl_winograd_args args = {
-        .N = a->N,
-        .SH = a->OH,
-        .SW = a->OW,
-        .C = a->K,
-        .TH = a->H,
-        .TW = a->W,
-        .K = a->C,
-        .base_h = a->pad_h - (a->KH - 1),
-        .base_w = a->pad_w - (a->KW - 1),
-        .transposed = 1,
-    };
-    lower_sum(lowering, problem, a->KH, &args);
 }
 
 /* --- weight gradient */
@@ -205,26 +221,13 @@ static void choose_parts(mcl_winograd_args *args, int points, int lanes, uint64_
     args->parts = parts;
 }
 
-static mcl_winograd_args weight_args(const mcl_conv2d_args *a, int tile, int lanes, uint64_t local)
+static mcl_winograd_args weight_args(const mcl__problem *problem, int tile, int lanes, uint64_t local)
 {
-    mcl_winograd_args args = {
-        .N = a->N,
-        .SH = a->H,
-        .SW = a->W,
-        .C = a->C,
-        .TH = a->OH,
-        .TW = a->OW,
-        .K = a->K,
-        .base_h = -a->pad_h,
-        .base_w = -a->pad_w,
-        .tiles_h = mcl__ceil_div(a->OH, tile),
-        .tiles_w = mcl__ceil_div(a->OW, tile),
-        .depth_blocks = mcl__ceil_div(a->C, COLUMNS),
-        .column_blocks = mcl__ceil_div(a->K, COLUMNS),
-    };
-    args.rows = mcl__round_up(mcl__ceil_div(a->C, args.depth_blocks), weight_rows(a->K, lanes));
-    args.columns = mcl__round_up(mcl__ceil_div(a->K, args.column_blocks), weight_vectors(a->K, lanes) * lanes);
-    choose_parts(&args, points_of(tile, a->KH), lanes, local);
+    mcl_winograd_args args = mcl__winograd_args(problem, tile);
+    args.depth_blocks = mcl__ceil_div(args.C, COLUMNS), args.column_blocks = mcl__ceil_div(args.K, COLUMNS);
+    args.rows = mcl__round_up(mcl__ceil_div(args.C, args.depth_blocks), weight_rows(args.K, lanes));
+    args.columns = mcl__round_up(mcl__ceil_div(args.K, args.column_blocks), weight_vectors(args.K, lanes) * lanes);
+    choose_parts(&args, mcl__winograd_points(tile, problem->attrs.conv.KH), lanes, local);
     return args;
 }
 
@@ -232,13 +235,13 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 {
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
     int tile = tile_of(lowering), lanes = mcl__tile_lanes(capabilities);
-    mcl_winograd_args args = weight_args(a, tile, lanes, capabilities->local_memory);
+    mcl_winograd_args args = weight_args(problem, tile, lanes, capabilities->local_memory);
     int parts = args.parts, elements = mcl__shape_elements(problem->out[0]);
     mcl__operand target = mcl__out(0);
     char prelude[MCL__PRELUDE_BYTES];
     if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
     size_t global[] = {(size_t)parts, (size_t)args.depth_blocks * (size_t)args.column_blocks}, local[] = {1, 1};
-    mcl__lower_algorithm(lowering, algorithm_of(tile, a->KH));
+    mcl__lower_winograd_algorithm(lowering, tile, a->KH);
     mcl__lower_kernel(lowering, "conv2d_winograd_weight", "conv2d_winograd_weight", mcl__problem_prelude(problem, 0, prelude),
                       "-DTILE=%d -DTAPS=%d -DVW=%d -DNV=%d -DP=%d", tile, a->KH, lanes, weight_vectors(a->K, lanes),
                       weight_rows(a->K, lanes));
@@ -246,7 +249,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
     mcl__prologue_bind(lowering, problem);
-    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, points_of(tile, a->KH), lanes));
+    mcl__lower_arg_local(lowering, (size_t)weight_scratch_bytes(&args, mcl__winograd_points(tile, a->KH), lanes));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_sizes(lowering, 2, global, local);
     if (parts > 1) mcl__conv2d_reduce(lowering, target, elements, parts);
@@ -254,41 +257,27 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
 
 /* --- which problems */
 
-static int64_t tiles_of(mcl__shape tiled, int tile)
+static bool fits(const mcl__problem *problem, int tile, int lanes, uint64_t local)
 {
-    return (int64_t)tiled.d[0] * mcl__ceil_div(tiled.d[1], tile) * mcl__ceil_div(tiled.d[2], tile);
-}
-
-static bool fits(const mcl_conv2d_args *a, mcl__op_kind op, int tile, int lanes, uint64_t local)
-{
-    if (op == MCL__OP_conv2d_bwd_weight) {
-        mcl_winograd_args args = weight_args(a, tile, lanes, local);
-        return weight_scratch_bytes(&args, points_of(tile, a->KH), lanes) <= local;
+    int taps = problem->attrs.conv.KH;
+    mcl_winograd_args args = mcl__winograd_args(problem, tile);
+    if (problem->op == MCL__OP_conv2d_bwd_weight) {
+        args = weight_args(problem, tile, lanes, local);
+        return weight_scratch_bytes(&args, mcl__winograd_points(tile, taps), lanes) <= local;
     }
-    bool backward = op == MCL__OP_conv2d_bwd_data;
-    shape s = choose_shape(tile, a->KH, backward ? a->K : a->C, backward ? a->C : a->K, lanes);
+    shape s = choose_shape(tile, taps, args.C, args.K, lanes);
     return scratch_bytes(&s, MOST_DEPTH, s.staying) <= local;
 }
 
-/* Sizes of tiles, the one with fewest products first: pictures of few pixels fill no large tiles. */
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
-    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    int sizes[2], count = 0, lanes = mcl__tile_lanes(capabilities);
     if (!mcl__cpu_unrolls(capabilities)) return 0;
-    if ((a.KH != 3 && a.KH != 5) || a.KW != a.KH || a.stride_h != 1 || a.stride_w != 1 || a.dilation_h != 1 || a.dilation_w != 1)
-        return 0;
-    int lanes = mcl__tile_lanes(capabilities);
-    if (a.groups != 1 || a.C < lanes || a.K < lanes) return 0;
-    mcl__shape tiled = problem->op == MCL__OP_conv2d_bwd_weight ? problem->in[1] : problem->out[0];
-    int order[2] = {2}, sizes = 1, count = 0;
-    if (a.KH == 3) {
-        bool small_first = tiles_of(tiled, 2) * points_of(2, 3) < tiles_of(tiled, 4) * points_of(4, 3);
-        order[0] = small_first ? 2 : 4, order[1] = small_first ? 4 : 2, sizes = 2;
-    }
-    for (int i = 0; i < sizes; i++) {
-        int64_t tiles = tiles_of(tiled, order[i]);
-        if (tiles >= LEAST_TILES && tiles < INT_MAX && fits(&a, problem->op, order[i], lanes, capabilities->local_memory))
-            list[count++].value[0] = order[i];
+    for (int i = 0, found = mcl__winograd_sizes(problem, sizes); i < found; i++) {
+        mcl_winograd_args args = mcl__winograd_args(problem, sizes[i]);
+        int64_t tiles = tiles_of(tiled_by(problem), sizes[i]);
+        if (args.C < lanes || args.K < lanes || tiles < LEAST_TILES || tiles >= INT_MAX) continue;
+        if (fits(problem, sizes[i], lanes, capabilities->local_memory)) list[count++].value[0] = sizes[i];
     }
     return count;
 }
@@ -316,6 +305,6 @@ bool mcl__conv2d_winograd_takes_stats(const mcl__problem *problem, const mcl__ca
 
 void mcl__conv2d_lower_winograd(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, lower_bwd_weight};
+    static const mcl__conv2d_lower passes[] = {lower_sum, lower_sum, lower_bwd_weight};
     mcl__conv2d_lower_pass(lowering, problem, passes);
 }
