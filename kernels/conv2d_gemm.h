@@ -1,5 +1,5 @@
-/* What the products of conv2d_gemm.cl and conv2d_gemm_weight.cl share: a tile of results for a work-group, whose operands pass
- * through local memory in slices of DEPTH.
+/* What the products of conv2d_gemm.cl, conv2d_gemm_weight.cl and conv2d_winograd_product.cl share: a tile of results for a
+ * work-group, whose operands pass through local memory in slices of DEPTH.
  *                             COLUMNS = 4 * GX * CV of the target's channels
  *                     4 of item tx = 0 | 1 | .. GX - 1, then again for j = 1 .. CV - 1
  *   ROWS = 4 * GY * RV   +----+----+----        item (tx, ty) owns rows 4 * (ty + i * GY) ... + 3, i < RV, and

@@ -42,11 +42,17 @@ typedef struct mcl_winograd_args {
     int depth_blocks, column_blocks; /* blocks of C and of K */
     int depth;                       /* most channels of a block of the source */
     int rows, columns;               /* of a block, rounded up to whole register tiles; rows: for the weight gradient */
-    int group, span;                 /* tiles that are in local memory together, groups of a work-item */
+    int group, span;                 /* tiles that are in local memory (on GPUs, in workspace) together, groups of a work-item */
     int parts, chunk;                /* of the statistics, 0: none are wanted, and groups of a part; of the weight gradient */
     int in_place;                    /* do sums take the place of V? */
     int sum_tile, sum_point;         /* floats from one tile's sums to the next, one point's to the next */
 } mcl_winograd_args;
+
+/* Products of one shape, rows x depth by depth x columns; what the points' operands and sums are apart, in floats; how much of the
+ * depth a part adds, and whether it adds it to what its sums are. */
+typedef struct mcl_winograd_product_args {
+    int points, rows, depth, columns, source_pitch, factor_pitch, sum_pitch, chunk, begun;
+} mcl_winograd_product_args;
 
 /* y (N,PH,PW,C) = x (N,H,W,C) at (pad_h, pad_w), zeros around it. */
 typedef struct mcl_border_args { int N, H, W, C, PH, PW, pad_h, pad_w; } mcl_border_args;

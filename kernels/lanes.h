@@ -1,4 +1,4 @@
-/* Vectors of VW floats (2, 4, 8 or 16), whole and in part, and the empty epilogue. For the convolutions' kernels. */
+/* Vectors of VW floats (1, 2, 4, 8 or 16), whole and in part, and the empty epilogue. For the convolutions' kernels. */
 #ifndef MCL_LANES_H
 #define MCL_LANES_H
 #include "prefetch.h"
@@ -25,9 +25,16 @@
 
 #define LANES_JOIN_(a, b) a##b
 #define LANES_JOIN(a, b) LANES_JOIN_(a, b)
-#define VECTOR LANES_JOIN(float, VW)
+#if VW == 1
+#define LANES(type) type
+#define VLOAD(j, p) ((p)[j])
+#define VSTORE(v, j, p) ((p)[j] = (v))
+#else
+#define LANES(type) LANES_JOIN(type, VW)
 #define VLOAD LANES_JOIN(vload, VW)
 #define VSTORE LANES_JOIN(vstore, VW)
+#endif
+#define VECTOR LANES(float)
 
 /* Vectors at any float. A vstore16 becomes four stores of a quarter on some drivers (PoCL 3.1), an assignment one. */
 typedef VECTOR __attribute__((aligned(4))) loose;
@@ -67,7 +74,7 @@ void store_part(VECTOR v, __global float *to, int first, int count)
 }
 
 /* v in the lanes' bits of the int `mask`: -1 keeps, 0 clears whatever was there. */
-#define LANES_AND(v, mask) LANES_JOIN(as_float, VW)(LANES_JOIN(as_int, VW)(v) & (mask))
+#define LANES_AND(v, mask) LANES(as_float)(LANES(as_int)(v) & (mask))
 
 #if VW >= 8
 /* Transposes VW vectors: each pass interleaves row i with row i + VW / 2, which rotates the bits of (row, lane) by one. */

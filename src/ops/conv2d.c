@@ -366,6 +366,8 @@ static const mcl__variant variants[] = {
     {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats,
      .yields = product_yields},
     {"tile", mcl__conv2d_tile_applicable, mcl__conv2d_lower_tile, .candidates = mcl__conv2d_tile_candidates},
+    {"winograd_nonfused", mcl__conv2d_winograd_nonfused_applicable, mcl__conv2d_lower_winograd_nonfused,
+     mcl__conv2d_winograd_nonfused_takes_prologue, .candidates = mcl__conv2d_winograd_nonfused_candidates},
     {"reference", NULL, lower_reference},
     {0},
 };

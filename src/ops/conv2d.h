@@ -39,6 +39,14 @@ bool mcl__conv2d_gemm_takes_prologue(const mcl__problem *problem, const mcl__cap
 bool mcl__conv2d_gemm_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
 int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
 void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem);
+/* Its tiles, for others' products (kernels/conv2d_gemm.h): GX x GY work-items, each with RV vectors of 4 rows and CV of 4 columns
+ * of results; the groups of a product, and as many as keep the device busy. */
+typedef struct mcl__gemm_tile { int GX, GY, RV, CV; } mcl__gemm_tile;
+int mcl__gemm_rows(mcl__gemm_tile tile);
+int64_t mcl__gemm_groups(mcl__gemm_tile tile, int rows, int columns);
+int mcl__gemm_slots(mcl__gemm_tile tile, const mcl__capabilities *capabilities);
+/* The tiles that the device has room for, for products of which there is no end, the cheapest first. */
+int mcl__gemm_tiles(int rows, int columns, const mcl__capabilities *capabilities, mcl__parameters *list);
 
 /* conv2d_winograd.c: 3x3 and 5x5, stride 1. */
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
@@ -52,6 +60,13 @@ int mcl__winograd_sizes(const mcl__problem *problem, int sizes[2]);
 int mcl__winograd_points(int size, int taps);
 mcl_winograd_args mcl__winograd_args(const mcl__problem *problem, int size);
 void mcl__lower_winograd_algorithm(mcl__lowering *lowering, int size, int taps);
+
+/* conv2d_winograd_nonfused.c: the same in stages of their own, on GPUs. */
+bool mcl__conv2d_winograd_nonfused_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+bool mcl__conv2d_winograd_nonfused_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
+int mcl__conv2d_winograd_nonfused_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities,
+                                             mcl__parameters *list);
+void mcl__conv2d_lower_winograd_nonfused(mcl__lowering *lowering, const mcl__problem *problem);
 
 /* conv2d_depthwise.c: one filter a channel. */
 bool mcl__conv2d_depthwise_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);

@@ -7,10 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* GX x GY work-items, each with RV vectors of 4 rows and CV of 4 columns of results. */
-typedef struct tile {
-    int GX, GY, RV, CV;
-} tile;
+typedef mcl__gemm_tile tile;
 static const tile tiles[] = {{16, 16, 2, 2}, {8, 16, 2, 2}, {16, 16, 2, 1}, {16, 16, 1, 1},
                              {8, 16, 1, 1},  {4, 16, 2, 1}, {4, 16, 1, 1}};
 enum {
@@ -147,10 +144,9 @@ bool mcl__conv2d_gemm_applicable(const mcl__problem *problem, const mcl__capabil
     return mcl__conv2d_gemm_candidates(problem, capabilities, list) > 0;
 }
 
-static int units_of(const mcl__lowering *lowering)
+static int units_of(const mcl__capabilities *capabilities)
 {
-    uint32_t units = mcl__lowering_capabilities(lowering)->compute_units;
-    return units > 0 ? (int)units : 1;
+    return capabilities->compute_units > 0 ? (int)capabilities->compute_units : 1;
 }
 
 /* Not of data gradients, whose classes share a tile's rows; and of the final result, so that all codes must be the kernel's. */
@@ -205,7 +201,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     p.stats = mcl__epilogue_has_stats(&problem->epilogue) &&
               mcl__conv2d_gemm_takes_stats(problem, mcl__lowering_capabilities(lowering));
     int blocks = mcl__ceil_div((int)e.rows, rows_of(t));
-    int slices = mcl__ceil_div(e.slices, (int)parts_of(t, e, slots_of(t, units_of(lowering))));
+    int slices = mcl__ceil_div(e.slices, (int)parts_of(t, e, slots_of(t, units_of(mcl__lowering_capabilities(lowering)))));
     int parts = mcl__ceil_div(e.slices, slices), elements = mcl__shape_elements(problem->out[0]);
     mcl__operand partial = mcl__out(0);
     if (parts > 1) partial = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));
@@ -266,7 +262,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     args.row_blocks = mcl__ceil_div(rows, rows_of(t));
     args.column_blocks = mcl__ceil_div(a->K, columns_of(t));
     int64_t groups = groups_of(t, rows, a->K);
-    args.chunk = choose_chunk(a, groups, elements, slots_of(t, units_of(lowering)));
+    args.chunk = choose_chunk(a, groups, elements, slots_of(t, units_of(mcl__lowering_capabilities(lowering))));
     int chunks = mcl__ceil_div(a->N * a->OH, args.chunk);
     mcl__operand target = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
@@ -289,4 +285,26 @@ void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem
 {
     static const mcl__conv2d_lower passes[] = {lower_fwd, lower_bwd_data, lower_bwd_weight};
     mcl__conv2d_lower_pass(lowering, problem, passes);
+}
+
+/* --- for others' products */
+
+int mcl__gemm_rows(mcl__gemm_tile tile)
+{
+    return rows_of(tile);
+}
+
+int64_t mcl__gemm_groups(mcl__gemm_tile tile, int rows, int columns)
+{
+    return groups_of(tile, rows, columns);
+}
+
+int mcl__gemm_slots(mcl__gemm_tile tile, const mcl__capabilities *capabilities)
+{
+    return slots_of(tile, units_of(capabilities));
+}
+
+int mcl__gemm_tiles(int rows, int columns, const mcl__capabilities *capabilities, mcl__parameters *list)
+{
+    return list_tiles((extent){.rows = rows, .columns = columns, .classes = 1, .slices = 1, .cut = true}, capabilities, list);
 }

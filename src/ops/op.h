@@ -142,7 +142,7 @@ int mcl__tile_lanes(const mcl__capabilities *capabilities);
 /* What a variant can choose for a problem, such as the sizes of a tile; what each number means is the variant's own affair. All 0:
  * it has nothing to choose. */
 #define MCL__MOST_CANDIDATES 16
-typedef struct mcl__parameters { int value[4]; } mcl__parameters;
+typedef struct mcl__parameters { int value[5]; } mcl__parameters;
 
 /* A choice in words: "product", or "tile(4,2,16,1)" with the parameters where there is something to choose. */
 #define MCL__CHOICE 48

@@ -351,6 +351,66 @@ START_TEST(parts_for_any_device)
 }
 END_TEST
 
+static const mcl__command *command_of(const mcl__lowered *lowered, const char *name)
+{
+    for (int c = 0; c < lowered->commands; c++)
+        if (!strcmp(lowered->command[c].key.name, name)) return &lowered->command[c];
+    return NULL;
+}
+
+/* All tiles in blocks: those of the products' rows, or of a weight gradient's depth. */
+static void check_blocks(const mcl__lowered *lowered, int tiles, bool weight)
+{
+    int done = 0;
+    for (int c = 0; c < lowered->commands; c++) {
+        const mcl__command *command = &lowered->command[c];
+        if (strcmp(command->key.name, "conv2d_winograd_product")) continue;
+        const mcl_winograd_product_args *args = command->arg[command->args - 1].blob;
+        ck_assert_int_eq(args->begun, weight && done > 0);
+        done += weight ? args->depth : args->rows;
+    }
+    ck_assert_int_eq(done, tiles);
+    ck_assert_uint_le(lowered->workspace[0] + lowered->workspace[1], 64 << 20);
+    ck_assert_int_eq(lowered->deriveds, !weight);
+}
+
+/* Transformed tiles have bounded workspace and programs of their own, whatever the batch; and another variant is the default. */
+START_TEST(winograd_blocks)
+{
+    static const mcl__op_kind ops[] = {MCL__OP_conv2d, MCL__OP_conv2d_bwd_data, MCL__OP_conv2d_bwd_weight};
+    static const int channels[][2] = {{16, 16}, {64, 130}, {512, 512}}, pictures[] = {1, 17, 5000, 40000};
+    for (size_t op = 0; op < sizeof ops / sizeof *ops; op++)
+        for (size_t c = 0; c < sizeof channels / sizeof *channels; c++) {
+            mcl__lowered first = {0};
+            for (size_t i = 0; i < sizeof pictures / sizeof *pictures; i++) {
+                mcl__problem p = conv(channels[c][0], channels[c][1], 3, 1);
+                mcl__lowered lowered;
+                p.op = ops[op];
+                p.attrs.conv.H = p.attrs.conv.W = 8;
+                mcl__shape x = {4, {pictures[i], 8, 8, channels[c][0]}}, y = {4, {pictures[i], 8, 8, channels[c][1]}};
+                p.in[0] = ops[op] == MCL__OP_conv2d_bwd_data ? y : x;
+                if (ops[op] == MCL__OP_conv2d_bwd_weight) p.in[1] = y;
+                ck_assert_int_eq(mcl__op_get(ops[op])->infer(&p, NULL), MCL_OK);
+                ck_assert_str_eq(mcl__lower_variant(&p, &large_gpu, NULL)->name, "gemm");
+                ck_assert_int_eq(mcl__lower(&p, &large_gpu, "winograd_nonfused", &lowered, NULL), MCL_OK);
+                ck_assert_str_eq(lowered.variant->name, "winograd_nonfused");
+                check_blocks(&lowered, pictures[i] * 4, ops[op] == MCL__OP_conv2d_bwd_weight);
+                if (i == 0) {
+                    first = lowered;
+                    continue;
+                }
+                for (int k = 0; k < lowered.commands; k++) {
+                    const mcl__command *same = command_of(&first, lowered.command[k].key.name);
+                    ck_assert_ptr_nonnull(same);
+                    ck_assert_str_eq(lowered.command[k].key.constants, same->key.constants);
+                }
+                mcl__lowered_free(&lowered);
+            }
+            mcl__lowered_free(&first);
+        }
+}
+END_TEST
+
 /* What a library's product cannot apply follows as one map: its tensors in order, the rest bound to the output, the step last. */
 START_TEST(epilogue_map)
 {
@@ -436,6 +496,7 @@ int main(void)
     tcase_add_test(tcase, prologue_and_statistics_apart);
     tcase_add_test(tcase, lanes_of_a_cpu);
     tcase_add_test(tcase, parts_for_any_device);
+    tcase_add_test(tcase, winograd_blocks);
     tcase_add_test(tcase, every_operator);
     tcase_add_test(tcase, shapes);
     suite_add_tcase(suite, tcase);
