@@ -18,6 +18,7 @@
  * leaves the statistics of its strips, part id 1, in `partial`, where it keeps them meanwhile (stats.h).
  * Memory bounds it: 3x3 taps are 2.25 FLOP for a byte needed, in tiles of 1x4 pixels 0.6 for a byte asked (README.md). */
 #include "conv2d_tile.h"
+#include "epilogue.h"
 #include "pointwise.h"
 #include "stats.h"
 #include "vector.h"
@@ -36,15 +37,6 @@
 #endif
 #ifndef ROWS
 #define ROWS 1
-#endif
-#ifndef EPILOGUE
-#define EPILOGUE_PARAMS
-#define EPILOGUE(T, LOAD, v, row, channel, channels)
-#endif
-#ifndef PROLOGUE
-#define PROLOGUE_PARAMS
-#define PROLOGUE_ARGS
-#define PROLOGUE(T, LOAD, v, channel)
 #endif
 #ifndef STATS
 #define STATS 0

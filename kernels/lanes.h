@@ -1,6 +1,7 @@
-/* Vectors of VW floats (1, 2, 4, 8 or 16), whole and in part, and the empty epilogue. For the convolutions' kernels. */
+/* Vectors of VW floats (1, 2, 4, 8 or 16), whole and in part. For the kernels of products. */
 #ifndef MCL_LANES_H
 #define MCL_LANES_H
+#include "epilogue.h"
 #include "prefetch.h"
 
 #ifndef VW
@@ -8,19 +9,6 @@
 #endif
 #ifndef LOCAL
 #define LOCAL 1 /* work-items a work-group */
-#endif
-/* What a prelude overrides; see src/ops/epilogue.h. */
-#ifndef EPILOGUE
-#define EPILOGUE_PARAMS
-#define EPILOGUE(T, LOAD, v, row, channel, channels)
-#endif
-#ifdef PROLOGUE
-#define PROLOGUED 1
-#else
-#define PROLOGUED 0
-#define PROLOGUE_PARAMS
-#define PROLOGUE_ARGS
-#define PROLOGUE(T, LOAD, v, channel)
 #endif
 
 #define LANES_JOIN_(a, b) a##b

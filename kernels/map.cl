@@ -8,14 +8,11 @@
  *                  is one row as long as the tensor, whose last vector may be short.
  * A work-item's elements are contiguous: PoCL runs a work-group of one over a long run of them in vector registers.
  * Memory bounds both: 0.2 to 0.5 FLOP for a byte (README.md), so that a list is one kernel, or its producer's epilogue. */
+#include "epilogue.h"
 #include "pointwise.h"
 #include "step.h"
 #include "vector.h"
 
-#ifndef EPILOGUE_PARAMS
-#define EPILOGUE_PARAMS
-#define EPILOGUE(T, LOAD, v, row, channel, channels)
-#endif
 #ifndef DROPOUT
 #define DROPOUT 0
 #endif
@@ -75,7 +72,6 @@ vec drop_vector(vec v, int at, mcl_map_args args, global const mcl_step *step)
     return OWN_LOAD(lane);
 }
 
-#define LOAD_ONE(p) (*(p))
 
 kernel void map_compiled(global const float *x, global float *y, global const mcl_step *step, mcl_map_args args EPILOGUE_PARAMS)
 {
