@@ -35,4 +35,9 @@ typedef struct mcl_product_block_args {
     int direct;                                   /* a pixel's rows and columns are read as they lie in x and dy */
 } mcl_product_block_args;
 
+/* Products with one short side, results (rows, columns), each a sum over `depth`.
+ *   sum: few rows. An item has all of them, some columns, and `share` of the depth.
+ *   dot: few columns. An item has all of them, and `share` rows. Swapped: its results are stored as (columns, rows). */
+typedef struct mcl_vector_args { int rows, depth, columns, share, swapped; } mcl_vector_args;
+
 #endif

@@ -302,11 +302,15 @@ static void lower_native_depthwise(mcl__lowering *lowering, const mcl__problem *
 
 /* --- library: 1x1 convolutions are products of (N*H*W, C) and (C, K), dense layers of (rows, C) and (C, K) */
 
+bool mcl__conv2d_is_product(const mcl_conv2d_args *a)
+{
+    return a->KH == 1 && a->KW == 1 && a->stride_h == 1 && a->stride_w == 1 && a->pad_h == 0 && a->pad_w == 0 && a->groups == 1;
+}
+
 bool mcl__conv2d_library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    return capabilities->gemm && a.KH == 1 && a.KW == 1 && a.stride_h == 1 && a.stride_w == 1 && a.pad_h == 0 && a.pad_w == 0 &&
-           a.groups == 1;
+    return capabilities->gemm && mcl__conv2d_is_product(&a);
 }
 
 void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *problem)
@@ -356,6 +360,7 @@ bool mcl__conv2d_library_yields(const mcl__problem *problem, const mcl__capabili
 static const mcl__variant variants[] = {
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
+    {"vector", mcl__dense_vector_applicable, mcl__lower_dense_vector},
     {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"depthwise", mcl__conv2d_depthwise_applicable, mcl__conv2d_lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},

@@ -10,6 +10,8 @@ typedef enum mcl__conv2d_pass { MCL__FWD, MCL__BWD_DATA, MCL__BWD_WEIGHT } mcl__
 mcl__conv2d_pass mcl__conv2d_pass_of(const mcl__problem *problem);
 typedef void (*mcl__conv2d_lower)(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 void mcl__conv2d_lower_pass(mcl__lowering *lowering, const mcl__problem *problem, const mcl__conv2d_lower passes[3]);
+/* Is it a product of matrices (N*H*W, C) and (C, K) as they lie? */
+bool mcl__conv2d_is_product(const mcl_conv2d_args *conv);
 
 /* conv2d.c: the native device's products, and a library's (dense layers and 1x1 convolutions). */
 bool mcl__conv2d_native_gemm_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
@@ -30,6 +32,8 @@ mcl_gather_args mcl__conv2d_gather_bwd(const mcl_conv2d_args *conv);
 mcl__operand mcl__conv2d_tile_source(mcl__lowering *lowering, const mcl_conv2d_args *conv, mcl_gather_args *gather);
 /* The weight gradient's shapes, as the input lies; chunks and blocks are the variant's. */
 mcl_weight_args mcl__conv2d_weight_args(const mcl_conv2d_args *conv);
+/* A 1x1 kernel's weights as (K, C), a derived form. */
+mcl__operand mcl__conv2d_transposed(mcl__lowering *lowering, int C, int K);
 /* out[0] = the sum of `count` copies of itself, in order. */
 void mcl__conv2d_reduce(mcl__lowering *lowering, mcl__operand copies, int elements, int count);
 
@@ -47,6 +51,10 @@ int64_t mcl__gemm_groups(mcl__gemm_tile tile, int rows, int columns);
 int mcl__gemm_slots(mcl__gemm_tile tile, const mcl__capabilities *capabilities);
 /* The tiles that the device has room for, for products of which there is no end, the cheapest first. */
 int mcl__gemm_tiles(int rows, int columns, const mcl__capabilities *capabilities, mcl__parameters *list);
+
+/* dense_vector.c: few rows or columns, for dense layers above all. */
+bool mcl__dense_vector_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
+void mcl__lower_dense_vector(mcl__lowering *lowering, const mcl__problem *problem);
 
 /* conv2d_winograd.c: 3x3 and 5x5, stride 1. */
 bool mcl__conv2d_winograd_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);

@@ -130,6 +130,12 @@ static mcl__operand lower_blocks(mcl__lowering *lowering, const mcl_block_args *
     return blocked;
 }
 
+mcl__operand mcl__conv2d_transposed(mcl__lowering *lowering, int C, int K)
+{
+    mcl_block_args block = {.blocks = K, .taps = 1, .run = C, .width = 1, .columns = K, .stride = K};
+    return lower_blocks(lowering, &block, 1, "transposed");
+}
+
 /* Emits the gather with as much of the epilogue as a prelude holds; the rest follows as a map. */
 static void lower_gather(mcl__lowering *lowering, const mcl__problem *problem, const mcl_gather_args *args, tile t,
                          mcl__operand source, mcl__operand weights)

@@ -96,6 +96,7 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
 /* All but the reference are the convolution's. */
 static const mcl__variant variants[] = {
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
+    {"vector", mcl__dense_vector_applicable, mcl__lower_dense_vector},
     {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, mcl__conv2d_gemm_takes_prologue, mcl__conv2d_gemm_takes_stats,
      .candidates = mcl__conv2d_gemm_candidates},

@@ -90,20 +90,27 @@ static void bench_depthwise_in_network(void)
         }
 }
 
+static void bench_product(mcl__op_kind pass, int rows, int C, int K)
+{
+    mcl__shape x = {2, {rows, C}}, y = {2, {rows, K}}, w = {2, {C, K}};
+    mcl__problem problem = {.op = pass};
+    char what[64];
+    input(&problem, pass == MCL__OP_dense_bwd_data ? y : x);
+    input(&problem, pass == MCL__OP_dense_bwd_weight ? y : w);
+    snprintf(what, sizeof what, "%d to %d", C, K);
+    if (rows != batch) snprintf(what, sizeof what, "%d to %d, %d rows", C, K, rows);
+    bench(&problem, what);
+}
+
 static void bench_dense(void)
 {
-    static const struct { int C, K; } rows[] = {{3136, 512}, {784, 512}, {512, 512}, {512, 10}};
-    static const mcl__op_kind passes[] = {MCL__OP_dense, MCL__OP_dense_bwd_data, MCL__OP_dense_bwd_weight};
-    for (int pass = 0; pass < 3; pass++)
-        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-            mcl__shape x = {2, {batch, rows[i].C}}, y = {2, {batch, rows[i].K}}, w = {2, {rows[i].C, rows[i].K}};
-            mcl__problem problem = {.op = passes[pass]};
-            char what[64];
-            input(&problem, pass == 1 ? y : x);
-            input(&problem, pass == 2 ? y : w);
-            snprintf(what, sizeof what, "%d to %d", rows[i].C, rows[i].K);
-            bench(&problem, what);
-        }
+    static const struct { int C, K; } rows[] = {{3136, 512}, {784, 512}, {512, 512}, {512, 10}, {512, 4}, {512, 1}},
+                                      few[] = {{3136, 512}, {784, 1024}, {512, 10}, {512, 1}};
+    for (mcl__op_kind pass = MCL__OP_dense; pass <= MCL__OP_dense_bwd_weight; pass++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) bench_product(pass, batch, rows[i].C, rows[i].K);
+    for (mcl__op_kind pass = MCL__OP_dense; pass <= MCL__OP_dense_bwd_weight; pass++)
+        for (size_t i = 0; i < sizeof few / sizeof *few; i++)
+            for (int n = 1; n <= 8; n *= 2) bench_product(pass, n, few[i].C, few[i].K);
 }
 
 static void bench_pools(void)

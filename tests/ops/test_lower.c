@@ -260,6 +260,56 @@ START_TEST(gemm_with_normalisation)
 }
 END_TEST
 
+static mcl__problem dense(int rows, int C, int K)
+{
+    mcl__problem p = {.op = MCL__OP_dense, .inputs = 2, .in = {{2, {rows, C}}, {2, {C, K}}}};
+    ck_assert_int_eq(mcl__op_dense.infer(&p, NULL), MCL_OK);
+    return p;
+}
+
+static const struct {
+    int rows, C, K;
+    const mcl__capabilities *on;
+    bool vector;
+} skinny[] = {
+    {1, 3136, 512, &cpu, true},   {8, 784, 1024, &cpu, true}, {9, 784, 1024, &cpu, false},      {64, 3136, 512, &cpu, false},
+    {1, 512, 10, &cpu, true},     {64, 512, 10, &cpu, false}, {64, 512, 1, &cpu, true},         {64, 512, 8, &cpu, true},
+    {1, 512, 10, &native, false}, {1, 512, 10, &gpu, false},  {1, 3136, 512, &large_gpu, true}, {64, 3136, 512, &large_gpu, false},
+};
+
+/* Few rows, as one picture has, and few columns; not a training batch. */
+START_TEST(vector_for_few)
+{
+    mcl__problem p = dense(skinny[_i].rows, skinny[_i].C, skinny[_i].K);
+    mcl__lowered lowered;
+    ck_assert_int_eq(mcl__lower(&p, skinny[_i].on, NULL, &lowered, NULL), MCL_OK);
+    ck_assert_int_eq(!strcmp(lowered.variant->name, "vector"), skinny[_i].vector);
+    mcl__lowered_free(&lowered);
+}
+END_TEST
+
+/* Batches of one to four are one program; the parts of its sums, and so its bits, are the same for any number of units. */
+START_TEST(vector_program)
+{
+    mcl__lowered one;
+    mcl__problem p = dense(1, 3136, 512);
+    ck_assert_int_eq(mcl__lower(&p, &cpu, NULL, &one, NULL), MCL_OK);
+    for (int rows = 1; rows <= 8; rows++) {
+        mcl__capabilities on = cpu;
+        mcl__lowered lowered;
+        on.compute_units = (uint32_t)(9 * rows);
+        p = dense(rows, 3136, 512);
+        ck_assert_int_eq(mcl__lower(&p, &on, NULL, &lowered, NULL), MCL_OK);
+        ck_assert_str_eq(lowered.command[0].key.name, "dense_vector_sum");
+        ck_assert_int_eq(!strcmp(lowered.command[0].key.constants, one.command[0].key.constants), rows <= 4);
+        ck_assert_int_eq(lowered.commands, one.commands);
+        for (int d = 0; d < 2; d++) ck_assert_uint_eq(lowered.command[0].global[d], one.command[0].global[d]);
+        mcl__lowered_free(&lowered);
+    }
+    mcl__lowered_free(&one);
+}
+END_TEST
+
 /* What a variant does not take becomes a map before it, whose result in(0) stands for, and statistics of the result behind it. */
 START_TEST(prologue_and_statistics_apart)
 {
@@ -492,6 +542,8 @@ int main(void)
     tcase_add_test(tcase, gemm_commands);
     tcase_add_test(tcase, library_yields);
     tcase_add_test(tcase, gemm_with_normalisation);
+    tcase_add_loop_test(tcase, vector_for_few, 0, (int)(sizeof skinny / sizeof skinny[0]));
+    tcase_add_test(tcase, vector_program);
     tcase_add_test(tcase, epilogue_map);
     tcase_add_test(tcase, prologue_and_statistics_apart);
     tcase_add_test(tcase, lanes_of_a_cpu);
