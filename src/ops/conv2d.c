@@ -357,10 +357,11 @@ bool mcl__conv2d_library_yields(const mcl__problem *problem, const mcl__capabili
     return bytes * BALANCE * SLOWER > mcl__op_get(problem->op)->flops(problem);
 }
 
+/* The first is not for gradients of weights. */
 static const mcl__variant variants[] = {
+    {"vector", mcl__dense_vector_applicable, mcl__lower_dense_vector},
     {"native_depthwise", native_depthwise_applicable, lower_native_depthwise},
     {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
-    {"vector", mcl__dense_vector_applicable, mcl__lower_dense_vector},
     {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"depthwise", mcl__conv2d_depthwise_applicable, mcl__conv2d_lower_depthwise, mcl__conv2d_depthwise_takes_prologue,
      mcl__conv2d_depthwise_takes_stats},
@@ -404,5 +405,5 @@ const mcl__op mcl__op_conv2d_bwd_weight = {
     .takes_prologue = true,
     .infer = infer_bwd_weight,
     .flops = flops,
-    .variants = variants,
+    .variants = variants + 1,
 };

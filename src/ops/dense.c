@@ -93,10 +93,10 @@ static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem
     mcl__lower_epilogue(lowering, problem, 0);
 }
 
-/* All but the reference are the convolution's. */
+/* All but the reference are the convolution's. The first is not for gradients of weights. */
 static const mcl__variant variants[] = {
-    {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
     {"vector", mcl__dense_vector_applicable, mcl__lower_dense_vector},
+    {"native_gemm", mcl__conv2d_native_gemm_applicable, mcl__conv2d_lower_native_gemm},
     {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, mcl__conv2d_gemm_takes_prologue, mcl__conv2d_gemm_takes_stats,
      .candidates = mcl__conv2d_gemm_candidates},
@@ -133,5 +133,5 @@ const mcl__op mcl__op_dense_bwd_weight = {
     .takes_prologue = true,
     .infer = infer_bwd_weight,
     .flops = flops,
-    .variants = variants,
+    .variants = variants + 1,
 };
