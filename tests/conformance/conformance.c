@@ -4,6 +4,7 @@
  * --small: only what an interpreter gets through, and no CLBlast; --largest: only problems whose inputs are no larger.
  * --every: a variant's first problem and each N-th behind it, for a driver that compiles for half a minute.
  * --bare: without guard bytes, for an interpreter that sees what leaves a buffer.
+ * --verbose: every problem as it is done, and more than three that fail.
  * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel,
  * and where everything was skipped. Exit status 77: the device that was asked for is not there. */
 #include "conformance/cases.h"
@@ -163,6 +164,13 @@ static double run_candidate(const bench *b, const mcl__variant *variant, const c
     return run_problem(b->device, &given->problem, given->seed, &run, all);
 }
 
+static void show_problem(const mcl__variant *variant, const conformance_case *given, double ratio)
+{
+    char what[512];
+    describe(&given->problem, given->seed, what);
+    printf("  %s %.3f of its bound: %s\n", variant->name, ratio, what);
+}
+
 static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, const mcl__variant *variant,
                         conformance_cases cases, totals *all)
 {
@@ -178,6 +186,7 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
                         .saw_kernel = conformance_kernels_saw, .context = b->kernels};
         int failures = all->failures;
         double ratio = run_problem(b->device, problem, cases.at[i].seed, &run, all);
+        if (s->verbose) show_problem(variant, &cases.at[i], ratio);
         if (all->failures == failures && strcmp(run.served_by, variant->name))
             fail(all, "%s: asked for %s, served by %s", op->name, variant->name, run.served_by);
         run.in_place = true;
