@@ -25,6 +25,7 @@ typedef int ivec;
 typedef uchar bytevec;
 #define OWN_LOAD(p) (*(p))
 #define OWN_STORE(v, p) (*(p) = (v))
+#define TO_VEC(v) convert_float(v)
 #define TO_IVEC(v) convert_int(v)
 #define TO_BYTES(v) convert_uchar(v)
 #else
@@ -33,6 +34,7 @@ typedef MCL_JOIN(int, WIDTH) ivec;
 typedef MCL_JOIN(uchar, WIDTH) bytevec;
 #define OWN_LOAD(p) MCL_JOIN(vload, WIDTH)(0, p)
 #define OWN_STORE(v, p) MCL_JOIN(vstore, WIDTH)(v, 0, p)
+#define TO_VEC(v) MCL_JOIN(convert_float, WIDTH)(v)
 #define TO_IVEC(v) MCL_JOIN(convert_int, WIDTH)(v)
 #define TO_BYTES(v) MCL_JOIN(convert_uchar, WIDTH)(v)
 #endif

@@ -4,7 +4,10 @@
 #include "ops/signature.h"
 #include "ops/spread.h"
 
-#define MAX_CROP 4096 /* far beyond any use, and no sum of offsets overflows */
+enum {
+    MAX_CROP = 4096, /* far beyond any use, and no sum of offsets overflows */
+    MOST_CHANNELS = 64 /* of the wide kernel, whose items keep their means */
+};
 
 static mcl_status infer(mcl__problem *problem, mcl_error *error)
 {
@@ -29,19 +32,38 @@ static double flops(const mcl__problem *problem)
     return 2.0 * mcl__shape_elements(problem->out[0]);
 }
 
-static void lower(mcl__lowering *lowering, const mcl__problem *problem)
+static mcl_load_args args_of(const mcl__problem *problem)
 {
     const mcl__attrs *attrs = &problem->attrs;
-    mcl_load_args args = {
+    return (mcl_load_args){
         .N = attrs->load.N, .H = attrs->load.H, .W = attrs->load.W, .C = problem->in[0].d[3], .streamed = attrs->load.streamed,
         .flip = attrs->load.flip, .crop = attrs->load.crop, .stream = attrs->load.stream,
     };
+}
+
+static void lower_reference(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_load_args args = args_of(problem);
     mcl__lower_kernel(lowering, "load", "load", NULL, NULL);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__spread_lines(lowering, args.W, args.N * args.H);
 }
 
-static const mcl__variant variants[] = {{"reference", NULL, lower}, {0}};
+/* A picture has as many channels as a data set, so that they cost no program more. */
+static bool wide_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    return capabilities->type == MCL_DEVICE_CPU && problem->in[0].d[3] <= MOST_CHANNELS;
+}
+
+static void lower_wide(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl_load_args args = args_of(problem);
+    mcl__lower_kernel(lowering, "load", "load_wide", NULL, "-DCHANNELS=%d -DWIDTH=%d", args.C, mcl__spread_width(lowering));
+    mcl__lower_operands(lowering, problem, &args, sizeof args);
+    mcl__spread_items(lowering, args.N * args.H, args.W * args.C);
+}
+
+static const mcl__variant variants[] = {{"wide", wide_applicable, lower_wide}, {"reference", NULL, lower_reference}, {0}};
 
 const mcl__op mcl__op_load = {
     .name = "load", .inputs = 6, .outputs = 2, .infer = infer, .flops = flops, .variants = variants,
