@@ -3,7 +3,6 @@
  *   *_part: reduces the rows of each part (rows.h); *_merge: one work-item a channel joins the parts in order. Per channel:
  *   batch_norm_finish, batch_norm_track and the references of the reductions.
  *   batch_norm_bwd_data: global id 1 has a share of the rows, which it walks as rows.h has it; C is a multiple of WIDTH.
- * A tile asks memory for the next one, as much at a time as it reads.
  * Statistics never subtract two large sums: a tile's mean comes first, then its squared distances from it, and tiles
  * and parts are joined as stats.h has it, where the layout of partial statistics is.
  * Memory bounds all: 0.75 to 1.1 FLOP for a byte that is needed (README.md). */
@@ -150,15 +149,17 @@ kernel void batch_norm_bwd_reduce(global const float *restrict x, global const f
 
 /* Adds a tile of rows, of one vector of channels, to the sums of dy * (x - mean) at `apart` and of dy at `plain`. */
 __attribute__((always_inline))
-inline void reduce_tile(global const float *x, global const float *dy, vec mean, vec scale, vec shift, int rows, int first_tile,
-                        global float *apart, global float *plain, mcl_batch_norm_args args)
+inline void reduce_tile(global const float *x, global const float *dy, int j, vec mean, vec scale, vec shift, int rows,
+                        int first_tile, global float *apart, global float *plain, mcl_batch_norm_args args)
 {
+    const int channel = channel_of(j, args.C);
     vec sum = 0.0f, sum_apart = 0.0f;
 #pragma unroll
     for (int r = 0; r < rows; r++) {
-        PREFETCH(x + (r + TILE) * args.C);
-        PREFETCH(dy + (r + TILE) * args.C);
-        const vec value = VLOAD(x + r * args.C), d = counted(VLOAD(dy + r * args.C), value, scale, shift, args);
+        PREFETCH(x + next_tile(j, r, args.C));
+        PREFETCH(dy + next_tile(j, r, args.C));
+        const vec value = VLOAD(x + r * args.C + channel);
+        const vec d = counted(VLOAD(dy + r * args.C + channel), value, scale, shift, args);
         sum += d;
         sum_apart += d * (value - mean);
     }
@@ -177,13 +178,14 @@ kernel void batch_norm_bwd_reduce_part(global const float *restrict x, global co
     global float *apart = partial + (int)get_global_id(1) * stride, *plain = apart + parts * stride;
     for (int r = own.first; r < own.last; r += TILE)
         for (int j = (int)get_global_id(0); j < vectors_of(args.C); j += (int)get_global_size(0)) {
-            const int c = channel_of(j, args.C), tile = r * args.C + c, slot = j * WIDTH;
+            const int c = channel_of(j, args.C), tile = r * args.C, slot = j * WIDTH;
             const vec middle = VLOAD(mean + c), factor = VLOAD(scale + c), below = VLOAD(shift + c);
             if (own.last - r >= TILE)
-                reduce_tile(x + tile, dy + tile, middle, factor, below, TILE, r == own.first, apart + slot, plain + slot, args);
-            else
-                reduce_tile(x + tile, dy + tile, middle, factor, below, own.last - r, r == own.first, apart + slot, plain + slot,
+                reduce_tile(x + tile, dy + tile, j, middle, factor, below, TILE, r == own.first, apart + slot, plain + slot,
                             args);
+            else
+                reduce_tile(x + tile, dy + tile, j, middle, factor, below, own.last - r, r == own.first, apart + slot,
+                            plain + slot, args);
         }
 }
 
@@ -212,8 +214,8 @@ kernel void batch_norm_bwd_data(global const float *x, global const float *dy, g
             const vec factor = VLOAD(scale + c), below = VLOAD(shift + c), slope = s * VLOAD(dgamma + c) * args.inverse_rows;
             const vec offset = VLOAD(dbeta + c) * args.inverse_rows;
             for (int r = tile; r < last && r < tile + TILE; r++) {
-                PREFETCH(x + (r + TILE) * args.C + c);
-                PREFETCH(dy + (r + TILE) * args.C + c);
+                PREFETCH(x + tile * args.C + next_tile(c / WIDTH, r - tile, args.C));
+                PREFETCH(dy + tile * args.C + next_tile(c / WIDTH, r - tile, args.C));
                 const vec value = VLOAD(x + r * args.C + c);
                 const vec d = counted(VLOAD(dy + r * args.C + c), value, factor, below, args);
                 VSTORE(factor * (d - offset - (value - middle) * slope), dx + r * args.C + c);

@@ -44,6 +44,7 @@
 
 /* Source columns that a tile reads, from the column of its target 0 on. */
 #define FIRST (SLOPE < 0 ? SLOPE * (TAPS_W - 1) / CLASSES : 0)
+#define NEW (COLUMNS * STEP / CLASSES)
 #define LAST (((COLUMNS - 1) * STEP + (SLOPE > 0 ? SLOPE * (TAPS_W - 1) : 0)) / CLASSES)
 
 /* Source rows that a tile reads, and the tap row through which target row i reads the q-th. */
@@ -131,6 +132,11 @@ kernel void conv2d_depthwise(global const float *restrict x, global const float 
 #pragma unroll
                 for (int q = 0; q < SOURCES; q++) {
                     if (row[q] < 0) continue;
+                    if (SLOPE < 0 ? q == 0 : q >= SOURCES - ROWS * STEP) {
+#pragma unroll
+                        for (int p = 0; p < NEW; p++)
+                            PREFETCH(x + ((picture * a.SH + row[q]) * a.SW + left + LAST + 1) * a.C + (channel * NEW + p * WIDTH));
+                    }
                     global const float *source = x + (picture * a.SH + row[q]) * a.SW * a.C + channel;
                     if (inside) add_row(sum, q, source, w, left, 1, channel, a PROLOGUE_ARGS);
                     else add_row(sum, q, source, w, left, 0, channel, a PROLOGUE_ARGS);
@@ -139,6 +145,7 @@ kernel void conv2d_depthwise(global const float *restrict x, global const float 
                 for (int i = 0; i < ROWS; i++)
 #pragma unroll
                     for (int p = 0; p < COLUMNS; p++) {
+                        PREFETCH(y + ((picture * a.TH + h + i) * a.TW + v + COLUMNS) * a.C + channel * COLUMNS + p * WIDTH);
                         if (i >= tall || (uint)(v + p) >= (uint)a.TW) continue;
                         const int pixel = (picture * a.TH + h + i) * a.TW + v + p;
                         EPILOGUE(vec, VLOAD, sum[i][p], pixel, channel, a.C)

@@ -59,13 +59,18 @@ inline void add_row(vec sum[TAPS_W], const vec own[COLUMNS], global const float 
     }
 }
 
-/* Adds one of `own`'s lines to all taps, and asks for the line that is read `lines` lines later. */
+/* Adds one of `own`'s lines, of a block of `lines` of them, to all taps. Asks for a part of the next block, and of the rows that are
+ * new in it: the parts of all lines and channels follow each other in memory, which brings rows so, and not their pixels by turns. */
 __attribute__((always_inline))
-inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines other, int line, int lines,
+inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines other, int block, int line, int lines,
                      int channel, mcl_conv2d_args a PROLOGUE_PARAMS)
 {
     const int y = line % own.H, picture = line / own.H * other.H;
     const int top = BY_SOURCE ? y + a.pad_h : y * a.stride_h - a.pad_h, down = BY_SOURCE ? -a.dilation_h : a.dilation_h;
+    const int turn = channel / WIDTH * lines + line - block, new_row = picture + (BY_SOURCE ? top : top + (TAPS_H - 1) * down);
+    global const float *own_ahead = own.at + (block + lines) * own.W * a.C + turn * own.W * WIDTH;
+    global const float *other_ahead = other.at + (new_row + (lines + block - line) * STRIDE) * other.W * a.C +
+                                      turn * STRIDE * other.W * WIDTH;
     for (int v = 0; v < own.W; v += COLUMNS) {
         const int left = BY_SOURCE ? v + a.pad_w - (TAPS_W - 1) * DILATION : v * STRIDE - a.pad_w;
         const int inside = left >= 0 && left + LAST < other.W;
@@ -74,7 +79,9 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines 
         for (int p = 0; p < COLUMNS; p++) {
             vec value = (vec)(0.0f);
             if (v + p < own.W) {
-                PREFETCH(own.at + ((line + lines) * own.W + v + p) * a.C + channel);
+                PREFETCH(own_ahead + (v + p) * WIDTH);
+#pragma unroll
+                for (int i = 0; i < STRIDE * STRIDE; i++) PREFETCH(other_ahead + ((v + p) * STRIDE * STRIDE + i) * WIDTH);
                 value = VLOAD(own.at + (line * own.W + v + p) * a.C + channel);
                 if (BY_SOURCE) {
                     PROLOGUE(vec, VLOAD, value, channel)
@@ -87,10 +94,6 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines 
             const int h = top + r * down;
             if ((uint)h >= (uint)other.H) continue;
             global const float *row = other.at + (picture + h) * other.W * a.C + channel;
-            if (BY_SOURCE && r == 0) { /* the last of the rows, which was not read before */
-#pragma unroll
-                for (int u = TAPS_W - 1; u <= LAST; u++) PREFETCH(row + (lines * other.W + left + u) * a.C);
-            }
             if (inside) add_row(sum + r * TAPS_W, tile, row, left, other.W, 1, channel, a.C PROLOGUE_ARGS);
             else add_row(sum + r * TAPS_W, tile, row, left, other.W, 0, channel, a.C PROLOGUE_ARGS);
         }
@@ -111,7 +114,7 @@ kernel void conv2d_depthwise_bwd_weight(global const float *restrict x, global c
             vec sum[TAPS_H * TAPS_W];
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) sum[i] = block == first ? (vec)(0.0f) : VLOAD(target + i * a.C);
-            for (int line = block; line < last; line++) add_line(sum, own, other, line, lines, channel, a PROLOGUE_ARGS);
+            for (int line = block; line < last; line++) add_line(sum, own, other, block, line, lines, channel, a PROLOGUE_ARGS);
 #pragma unroll
             for (int i = 0; i < TAPS_H * TAPS_W; i++) VSTORE(sum[i], target + i * a.C);
         }

@@ -34,6 +34,10 @@ row_part row_part_of(int rows, int parts, int rows_each)
 int vectors_of(int C) { return (C - 1) / WIDTH + 1; }
 int channel_of(int j, int C) { return j * WIDTH < C - WIDTH ? j * WIDTH : C - WIDTH; }
 
+/* What memory is asked for when vector j of a tile's row r is read, from the tile's start on: the next tile, in the order in which
+ * it lies there. Asked for by columns, as they are read, it comes at half the pace (measured on Zen 4, from 64 channels on). */
+int next_tile(int j, int r, int C) { return TILE * C + (j * TILE + r) * WIDTH; }
+
 /* Where a part's partial keeps channel c, and how far apart parts are. */
 int partial_slot(int c, int C)
 {
