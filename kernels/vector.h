@@ -49,8 +49,12 @@ void store_aligned_bytes(bytevec v, global uchar *p) { *(global bytevec *)p = v;
 #define VLOAD_BYTES load_aligned_bytes
 #define VSTORE_BYTES store_aligned_bytes
 #else
-#define VLOAD OWN_LOAD
-#define VSTORE OWN_STORE
+/* A vstore16 becomes stores of its parts on some drivers (PoCL 3.1), an assignment one. */
+typedef vec __attribute__((aligned(4))) loose;
+vec load_loose(global const float *p) { return *(global const loose *)p; }
+void store_loose(vec v, global float *p) { *(global loose *)p = v; }
+#define VLOAD load_loose
+#define VSTORE store_loose
 #define VLOAD_BYTES OWN_LOAD
 #define VSTORE_BYTES OWN_STORE
 #endif
