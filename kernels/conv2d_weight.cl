@@ -73,7 +73,7 @@ __kernel void conv2d_weight(__global const float *restrict x, __global const flo
             for (int j = 0; j < NV; j++) {
                 __global float *p = target + (row0 + i) * a.K + column[j];
                 const int moved = own_column + j * VW - column[j];
-                if (moved == 0) VSTORE(sum[i][j], 0, p);
+                if (moved == 0) GLOBAL_AT(p, 0) = sum[i][j];
                 else if (moved < VW) store_part(sum[i][j], p, moved, VW - moved);
             }
         }

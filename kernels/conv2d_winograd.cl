@@ -95,7 +95,7 @@ void winograd_weights(__global const float *restrict w, __local float *restrict 
                     VECTOR out[SIDE];
                     winograd_weight(half_way[r], out);
 #pragma unroll
-                    for (int s = 0; s < SIDE; s++) VSTORE(out[s], 0, to + (r * SIDE + s) * pitch);
+                    for (int s = 0; s < SIDE; s++) LOCAL_AT(to + (r * SIDE + s) * pitch, 0) = out[s];
                 }
             }
         }
@@ -144,7 +144,7 @@ void winograd_products(__local const float *restrict u, __local const float *v, 
 #pragma unroll
                 for (int i = 0; i < P; i++)
 #pragma unroll
-                    for (int j = 0; j < NV; j++) VSTORE(sum[i][j], j, target + i * a.sum_tile);
+                    for (int j = 0; j < NV; j++) LOCAL_AT(target + i * a.sum_tile, j) = sum[i][j];
             }
 }
 
@@ -228,7 +228,7 @@ __kernel void conv2d_winograd(__global const float *restrict x, __global const f
                         const int row = corner + i * a.TW + j;
                         VECTOR value = result[i][j];
                         EPILOGUE(VECTOR, LOAD_WHOLE, value, row, channel, a.K)
-                        VSTORE(value, 0, y + row * a.K + channel);
+                        GLOBAL_AT(y + row * a.K + channel, 0) = value;
                         result[i][j] = value;
                     }
                 if (a.parts > 0) winograd_join(result, rows, line, (float)done, &mean[k / VW], &squares[k / VW]);

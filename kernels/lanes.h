@@ -92,7 +92,7 @@ void lanes_transpose(VECTOR row[VW])
         __global float *target = (y) + (row) * (channels) + (channel);    \
         if (part >= VW) {                                                 \
             EPILOGUE(VECTOR, LOAD_WHOLE, v, row, channel, channels)       \
-            VSTORE(v, 0, target);                                         \
+            GLOBAL_AT(target, 0) = v;                                     \
         } else if (part > 0) {                                            \
             EPILOGUE(VECTOR, LOAD_PART, v, row, channel, channels)        \
             store_part(v, target, 0, part);                               \
