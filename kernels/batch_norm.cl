@@ -3,6 +3,7 @@
  *   *_part: reduces the rows of each part (rows.h); *_merge: one work-item a channel joins the parts in order. Per channel:
  *   batch_norm_finish, batch_norm_track and the references of the reductions.
  *   batch_norm_bwd_data: global id 1 has a share of the rows, which it walks as rows.h has it; C is a multiple of WIDTH.
+ * A tile asks memory for the next one (next_tile).
  * Statistics never subtract two large sums: a tile's mean comes first, then its squared distances from it, and tiles
  * and parts are joined as stats.h has it, where the layout of partial statistics is.
  * Memory bounds all: 0.75 to 1.1 FLOP for a byte that is needed (README.md). */

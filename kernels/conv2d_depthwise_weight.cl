@@ -59,8 +59,8 @@ inline void add_row(vec sum[TAPS_W], const vec own[COLUMNS], global const float 
     }
 }
 
-/* Adds one of `own`'s lines, of a block of `lines` of them, to all taps. Asks for a part of the next block, and of the rows that are
- * new in it: the parts of all lines and channels follow each other in memory, which brings rows so, and not their pixels by turns. */
+/* Adds one of `own`'s lines, of a block of `lines` of them, to all taps. Asks for a part of the next block, and of the rows that
+ * are new in it: the parts of all lines and channels follow each other in memory. */
 __attribute__((always_inline))
 inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines other, int block, int line, int lines,
                      int channel, mcl_conv2d_args a PROLOGUE_PARAMS)
@@ -80,7 +80,6 @@ inline void add_line(vec sum[TAPS_H * TAPS_W], picture_lines own, picture_lines 
             vec value = (vec)(0.0f);
             if (v + p < own.W) {
                 PREFETCH(own_ahead + (v + p) * WIDTH);
-#pragma unroll
                 for (int i = 0; i < STRIDE * STRIDE; i++) PREFETCH(other_ahead + ((v + p) * STRIDE * STRIDE + i) * WIDTH);
                 value = VLOAD(own.at + (line * own.W + v + p) * a.C + channel);
                 if (BY_SOURCE) {

@@ -1,7 +1,7 @@
 /* A batch from a data set of bytes: gathered, cropped, flipped and normalised in one pass.
  *
  *   load:      work-item (w, line): line = b * H + h, pixels w, w + global size, ... of that line, all their channels
- *   load_wide: a work-item has consecutive lines, for CPUs: WIDTH values at a time of CHANNELS channels, known when this is compiled
+ *   load_wide: a work-item has consecutive lines, for CPUs: WIDTH values at a time of CHANNELS channels
  * The same bits on every device: no contraction, and a reciprocal from the host in place of a division. */
 #pragma OPENCL FP_CONTRACT OFF
 #include "args.h"
@@ -53,8 +53,8 @@ kernel void load(global const uchar *pixels, global const int *labels, global co
     }
 }
 
-/* What `count` bytes in turn become, the first of them of channel 0. middle and factor: of as many channels in turn as a vector has,
- * from any channel on. */
+/* What `count` bytes in turn become, the first of them of channel 0. middle and factor: of as many channels in turn as a vector
+ * has, from any channel on. */
 void load_run(global float *restrict x, global const uchar *restrict bytes, int count, const float *middle, const float *factor)
 {
     if (count < WIDTH) {
