@@ -8,7 +8,7 @@
 #define CPU_GROUPS 32       /* at most as many for each compute unit: enough to balance */
 #define CPU_PART (1 << 15)  /* floats a part of a reduction */
 #define CPU_ROWS 32         /* at least, so that what parts leave is little beside what they read */
-#define CPU_TILE 4
+#define CPU_TILE 4          /* of 8 rows, memory brings 144 channels at three quarters of the pace (Zen 4) */
 #define GPU_ROWS 32
 #define GPU_TILE 32
 #define GPU_ITEMS (1 << 17) /* work-items that fill any GPU */
