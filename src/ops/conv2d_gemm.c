@@ -105,6 +105,7 @@ static int list_tiles(extent e, const mcl__capabilities *capabilities, mcl__para
         tile t = tiles[i];
         int64_t cost = cost_of(t, e);
         if (!tile_fits(t, capabilities) || (columns_of(t) <= NARROW) != (e.columns <= NARROW)) continue;
+        if (capabilities->few_registers && t.RV * t.CV > 1) continue;
         if (cost < least) least = cost, best = count;
         list[count++] = (mcl__parameters){{t.GX, t.GY, t.RV, t.CV}};
     }
@@ -132,9 +133,17 @@ static extent usual_extent(const mcl__problem *problem)
     return extent_of(&g);
 }
 
+/* A weight gradient whose rows have taps of their own, of which an item of the narrow tiles loads many. */
+static bool keeps_many_places(const mcl__problem *problem)
+{
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    return mcl__conv2d_pass_of(problem) == MCL__BWD_WEIGHT && a.C % 4 != 0 && a.K <= NARROW;
+}
+
 int mcl__conv2d_gemm_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
 {
     if (capabilities->type != MCL_DEVICE_GPU || !mcl__conv2d_tile_applicable(problem, capabilities)) return 0;
+    if (capabilities->few_registers && keeps_many_places(problem)) return 0;
     return list_tiles(usual_extent(problem), capabilities, list);
 }
 

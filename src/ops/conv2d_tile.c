@@ -15,13 +15,15 @@ typedef struct tile {
 
 static const tile cpu_tiles[] = {{14, 1, 16, 1}, {12, 2, 16, 1}, {8, 3, 16, 1}, {6, 4, 16, 1}};
 static const tile short_cpu_tiles[] = {{12, 1, 8, 1}, {4, 3, 8, 1}, {6, 2, 8, 1}};
-static const tile gpu_tiles[] = {{8, 1, 4, 64}, {8, 2, 4, 64}, {4, 4, 4, 64}};
+static const tile gpu_tiles[] = {{2, 2, 4, 64}, {8, 1, 4, 64}, {8, 2, 4, 64}, {4, 4, 4, 64}};
 
 static const tile *tiles_of(const mcl__capabilities *capabilities, int *count)
 {
     bool gpu = capabilities->type == MCL_DEVICE_GPU || capabilities->type == MCL_DEVICE_ACCELERATOR;
     bool wide = !gpu && mcl__tile_lanes(capabilities) == 16;
-    *count = wide ? sizeof cpu_tiles / sizeof *cpu_tiles : sizeof gpu_tiles / sizeof *gpu_tiles;
+    *count = wide ? sizeof cpu_tiles / sizeof *cpu_tiles : gpu ? sizeof gpu_tiles / sizeof *gpu_tiles
+                                                               : sizeof short_cpu_tiles / sizeof *short_cpu_tiles;
+    if (gpu && capabilities->few_registers) *count = 1; /* of the others every one spills */
     return gpu ? gpu_tiles : wide ? cpu_tiles : short_cpu_tiles;
 }
 

@@ -25,6 +25,7 @@ mcl__capabilities mcl__capabilities_of(mcl_device *device)
         .compute_units = device->info.compute_units,
         .threads = device->threads,
         .vector_floats = device->info.vector_floats,
+        .few_registers = device->info.type == MCL_DEVICE_GPU && strstr(device->info.vendor, "Intel"),
         .keeps_loops = device->keeps_loops,
         .gemm = mcl__gemm_available(device, &why),
         .gemm_asked = asked && strcmp(asked, "clblast") == 0,

@@ -128,6 +128,7 @@ typedef struct mcl__capabilities {
     uint32_t compute_units;
     int threads;
     uint32_t vector_floats; /* of a register; 0: not known */
+    bool few_registers; /* a GPU's work-item has 128 floats in them, as Intel's, not 200 and more */
     bool keeps_loops; /* the device's; see device.h */
     bool gemm;        /* products go to a library */
     bool gemm_asked;  /* because somebody wants it so */

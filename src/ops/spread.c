@@ -11,6 +11,7 @@
 #define CPU_TILE 4          /* of 8 rows, memory brings 144 channels at three quarters of the pace (Zen 4) */
 #define GPU_ROWS 32
 #define GPU_TILE 32
+#define SHORT_TILE 16       /* of GPUs with few registers: compilers may keep a tile */
 #define GPU_ITEMS (1 << 17) /* work-items that fill any GPU */
 #define MAX_PARTS 256       /* one work-item adds a channel's parts */
 
@@ -114,7 +115,8 @@ static int smaller(int a, int b)
 mcl__row_split mcl__split_rows(const mcl__lowering *lowering, int rows, int C)
 {
     bool cpu = on_cpu(lowering);
-    mcl__row_split split = {.width = mcl__spread_width_of_rows(lowering, C), .tile = cpu ? CPU_TILE : GPU_TILE};
+    bool few = mcl__lowering_capabilities(lowering)->few_registers;
+    mcl__row_split split = {.width = mcl__spread_width_of_rows(lowering, C), .tile = cpu ? CPU_TILE : few ? SHORT_TILE : GPU_TILE};
     split.vectors = mcl__ceil_div(C, split.width);
     int most = cpu ? mcl__ceil_div(rows * C, CPU_PART) : at_least_one(GPU_ITEMS / split.vectors);
     int parts = smaller(mcl__ceil_div(rows, cpu ? CPU_ROWS : GPU_ROWS), smaller(most, MAX_PARTS));

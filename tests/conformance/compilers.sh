@@ -66,9 +66,9 @@ compile_intel() {
 compile_share() {
   scratch=$folder/$2.$3
   awk -v wanted="$wanted" -v shares="$shares" -v share="$3" \
-    '(wanted == "  " || index(wanted, " " $2 " ")) && count++ % shares == share' "$folder/programs" |
+    '(wanted == "  " || index(wanted, " " $2 " ")) && count++ % shares == share' "$sources/programs" |
     while read -r program source constants; do
-      if compile_"$1" "$2" "$folder/$program" "$scratch" $constants >"$scratch.found"; then
+      if compile_"$1" "$2" "$sources/$program" "$scratch" $constants >"$scratch.found"; then
         sed "s|\$| $source $constants|" "$scratch.found"
       else
         echo "refused - - - - $source $constants"
@@ -122,10 +122,13 @@ on() {
 }
 
 rm -rf "$folder"
-mkdir -p "$folder"
+mkdir -p "$folder/few"
 "$build/tests/conformance/gpu_programs" "$folder" >"$folder/programs"
+"$build/tests/conformance/gpu_programs" "$folder/few" few-registers >"$folder/few/programs"
+sources=$folder
 on amd "$CLANG" "$amd_library" gfx906 gfx90a gfx1030
 on nvidia "$PTXAS" "$nvidia_library" sm_75 sm_80 sm_90
+sources=$folder/few
 on intel "$OCLOC" / skl dg2
 if [ $asked -eq 0 ]; then
   echo "FAIL  no vendor's compiler is installed: nothing was compiled" >&2

@@ -1,6 +1,6 @@
 /* Writes the programs that GPUs are given for the problems of cases.c, with every variant and candidate, for compilers that need no
  * device (compilers.sh).
- *   gpu_programs FOLDER        prints a line a program: FILE SOURCE CONSTANTS
+ *   gpu_programs FOLDER [few-registers]        prints a line a program: FILE SOURCE CONSTANTS
  * A file holds the generated prelude and an #include of the source. Of programs that differ in their prelude alone, the one with
  * the longest is written: epilogues add to what a kernel keeps in registers. */
 #include "conformance/cases.h"
@@ -13,7 +13,7 @@ enum { MOST_PROGRAMS = 1024 };
 typedef struct program { char *source, *constants, *prelude; } program;
 typedef struct programs { program at[MOST_PROGRAMS]; int count; } programs;
 
-static const mcl__capabilities gpu = {
+static mcl__capabilities gpu = {
     .type = MCL_DEVICE_GPU, .local_memory = 32768, .max_work_group = 256, .compute_units = 32, .threads = 2};
 
 static char *copy(const char *text)
@@ -80,7 +80,8 @@ static bool write_program(const char *folder, int number, const program *p)
 int main(int count, char **arguments)
 {
     static programs all;
-    if (count != 2) return fprintf(stderr, "usage: gpu_programs FOLDER\n"), 2;
+    gpu.few_registers = count == 3 && strcmp(arguments[2], "few-registers") == 0;
+    if (count != 2 + gpu.few_registers) return fprintf(stderr, "usage: gpu_programs FOLDER [few-registers]\n"), 2;
     for (int kind = 0; kind < MCL__OP_COUNT; kind++) {
         if (mcl__op_get((mcl__op_kind)kind)->view) continue;
         conformance_cases cases = conformance_cases_of((mcl__op_kind)kind, 0);
