@@ -105,7 +105,7 @@ static int list_tiles(extent e, const mcl__capabilities *capabilities, mcl__para
         tile t = tiles[i];
         int64_t cost = cost_of(t, e);
         if (!tile_fits(t, capabilities) || (columns_of(t) <= NARROW) != (e.columns <= NARROW)) continue;
-        if (capabilities->few_registers && t.RV * t.CV > 1) continue;
+        if (capabilities->few_registers && t.RV * t.CV > 1) continue; /* more than 16 sums spill */
         if (cost < least) least = cost, best = count;
         list[count++] = (mcl__parameters){{t.GX, t.GY, t.RV, t.CV}};
     }
