@@ -9,7 +9,7 @@
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
  * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
  * memory at constant distances. While it multiplies, it asks memory for the weights that it stages next, for the rows of the next
- * block, or for those that it writes.
+ * block, and for those that it writes.
  * With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
@@ -140,7 +140,8 @@ void fetch_tile(__local float *result, __global const float *y, __local const in
 }
 
 /* result += rows * panel, `part` deep, where `fresh` results begin at 0; each step into depth asks for `pace` floats from `ahead`
- * on. A function of its own, since a compiler that has the rest in sight keeps other things than sums in registers. */
+ * on, and `written` from `below`. A function of its own, since a compiler that has the rest in sight keeps other things than sums
+ * in registers. */
 void add_products(__local float *result, __local const float *panel,
 #if STAGED
                   __local const float *value, int part, int fresh,
@@ -149,7 +150,7 @@ void add_products(__local float *result, __local const float *panel,
                   __global const float *x, __local const int *source, int part, int fresh,
 #define VALUE(i) value[i][d]
 #endif
-                  __global const float *ahead, int pace)
+                  __global const float *ahead, int pace, __global const float *below, int written)
 {
     VECTOR sum[P][NV];
 #if !STAGED
@@ -161,9 +162,10 @@ void add_products(__local float *result, __local const float *panel,
     for (int i = 0; i < P; i++)
 #pragma unroll
         for (int j = 0; j < NV; j++) sum[i][j] = fresh ? (VECTOR)(0.0f) : LOCAL_AT_CONST(result + i * WIDTH, j);
-    for (int d = 0; d < part; d++, panel += WIDTH, ahead += pace) {
+    for (int d = 0; d < part; d++, panel += WIDTH, ahead += pace, below += written) {
         VECTOR b[NV];
         PREFETCH(ahead);
+        PREFETCH(below);
 #pragma unroll
         for (int j = 0; j < NV; j++) b[j] = LOCAL_AT_CONST(panel, j);
 #pragma unroll
@@ -270,11 +272,13 @@ __kernel void product(__global const float *restrict x, __global const float *re
                                                      : y + *target * a.TC + channel;
                 if (tile < coming.vectors) ahead = coming.weights + tile * VW, pace = coming.pitch;
                 if (column >= to) continue;
+                __global const float *below = y + min(first_row + row + P, end) * a.TC + tile % a.held * part * a.written;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED
-                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, pace);
+                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, pace, below, a.written);
 #else
-                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, pace);
+                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, pace, below,
+                             a.written);
 #endif
                 for (int i = 0; i < tall; i++) {
                     for (int j = 0; j < NV; j++) {

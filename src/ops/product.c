@@ -119,13 +119,16 @@ static bool rows_follow(const mcl_product_args *a)
     return a->KH * a->KW * a->groups * a->classes_h * a->classes_w * a->step_h * a->step_w == 1 && a->base_h == 0 && a->base_w == 0;
 }
 
-/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next while these are
- * multiplied. */
-static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
+/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next, of the source and of a
+ * target of which the item has all columns, while these are multiplied. */
+static void shorten_blocks(mcl_product_args *a, const extent *e, mcl__product_tile t)
 {
     if (!a->stays) return;
     if (a->block > NEAR) a->block = NEAR;
-    if (rows_follow(a)) a->pace = mcl__ceil_div(t.P, a->panels);
+    if (!rows_follow(a)) return;
+    a->pace = mcl__ceil_div(t.P, a->panels);
+    if (a->panels * t.NV * t.VW >= a->columns)
+        a->written = mcl__ceil_div(t.P * a->TC, a->panels * mcl__ceil_div(a->run, mcl__ceil_div(a->run, e->depth)));
 }
 
 /* Not of data gradients, whose classes share a block's rows; and of the final result, so that all codes must be the kernel's. */
@@ -158,7 +161,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__operand partial = mcl__out(0);
     divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
     int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t, capabilities);
-    shorten_blocks(a, t);
+    shorten_blocks(a, e, t);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
 
     mcl__lower_kernel(lowering, "product", "product", mcl__problem_prelude(problem, taken, prelude),
