@@ -126,9 +126,9 @@ static void shorten_blocks(mcl_product_args *a, const extent *e, mcl__product_ti
     if (!a->stays) return;
     if (a->block > NEAR) a->block = NEAR;
     if (!rows_follow(a)) return;
+    int part = mcl__ceil_div(a->run, mcl__ceil_div(a->run, e->depth)); /* of the depth, as the kernel cuts it */
     a->pace = mcl__ceil_div(t.P, a->panels);
-    if (a->panels * t.NV * t.VW >= a->columns)
-        a->written = mcl__ceil_div(t.P * a->TC, a->panels * mcl__ceil_div(a->run, mcl__ceil_div(a->run, e->depth)));
+    if (a->panels * t.NV * t.VW >= a->columns) a->written = mcl__ceil_div(t.P * a->TC, a->panels * part);
 }
 
 /* Not of data gradients, whose classes share a block's rows; and of the final result, so that all codes must be the kernel's. */
