@@ -106,7 +106,8 @@ void stage_panel(__local float *panel, __global const float *w, int left, int fi
     }
 }
 
-/* What is staged next, of which each tile asks for a vector of every row, while it multiplies. */
+/* What is staged next, of which each tile asks for a vector of every row, while it multiplies. Not of weights that staging
+ * transposes: it reads along rows, which memory follows by itself. */
 typedef struct upcoming {
     __global const float *weights;
     int pitch, vectors;
@@ -120,10 +121,10 @@ upcoming upcoming_weights(__global const float *w, int to, int first_column, int
     upcoming next = {w, 0, 0};
     const int more = to < last_column, over = !more && end >= depth, column = more ? to : over ? last_column : first_column;
     const int d = more ? end - part : over ? 0 : end;
-    if (a.stays || column >= a.columns || depth == 0) return next;
-    next.weights = depth_of(w, d, t, a) + column * a.column_stride;
-    next.pitch = a.column_stride == 1 ? a.depth_stride : a.column_stride;
-    next.vectors = (a.column_stride == 1 ? min(a.held * WIDTH, a.columns - column) : min(part, depth - d)) / VW;
+    if (a.stays || a.column_stride != 1 || column >= a.columns || depth == 0) return next;
+    next.weights = depth_of(w, d, t, a) + column;
+    next.pitch = a.depth_stride;
+    next.vectors = min(a.held * WIDTH, a.columns - column) / VW;
     return next;
 }
 
@@ -242,7 +243,7 @@ __kernel void product(__global const float *restrict x, __global const float *re
     const taps t = taps_of(class_h, class_w, a);
     const int depth = t.rows * t.columns * a.run, parts = max(1, (depth + DEPTH - 1) / DEPTH), even = (depth + parts - 1) / parts;
     const int first_column = (int)get_global_id(1) * a.panels * WIDTH;
-    const int last_column = min(a.columns, first_column + a.panels * WIDTH);
+    const int last_column = min(a.columns, first_column + a.panels * WIDTH), whole = last_column - first_column == a.TC;
 
     for (int step = 0; step < (end - item * a.span + a.block - 1) / a.block * parts; step++) {
         /* a class that no tap reaches has one part, too, of depth 0 */
@@ -259,6 +260,8 @@ __kernel void product(__global const float *restrict x, __global const float *re
             for (int column = from; column < to && !(a.stays && done > 0); column += WIDTH)
                 stage_panel(weights + (column - from) * part, w + group * a.group_stride + column * a.column_stride,
                             a.columns - column, first, part, t, a);
+            /* floats of the target's next rows to ask for, for each step; whole rows lie in order */
+            const int steps = max(1, a.held * part), written = whole ? (P * a.classes_w * a.TC + steps - 1) / steps : 0;
             const upcoming coming = upcoming_weights(w + group * a.group_stride, from + a.held * WIDTH, first_column, last_column,
                                                      part, first + part, depth, t, a);
             for (int tile = 0; tile < rows / P * a.held; tile++) {
@@ -266,19 +269,19 @@ __kernel void product(__global const float *restrict x, __global const float *re
                 const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
                 __local const int *target = at.target + row;
                 __local const float *panel = weights + (column - from) * part;
-                int pace = a.pace ? a.pace : a.classes_w * a.TC;
-                __global const float *ahead = a.pace ? x + min(first_row + count + row, end) * a.pitch +
-                                                           (first * a.held + tile % a.held * part) * pace
-                                                     : y + *target * a.TC + channel;
+                int pace = a.pace;
+                __global const float *ahead = pace ? x + min(first_row + count + row, end) * a.pitch +
+                                                         (first * a.held + tile % a.held * part) * pace
+                                                   : y + *target * a.TC + channel;
                 if (tile < coming.vectors) ahead = coming.weights + tile * VW, pace = coming.pitch;
                 if (column >= to) continue;
-                __global const float *below = y + min(first_row + row + P, end) * a.TC + tile % a.held * part * a.written;
+                __global const float *below = y + min(*target + P * a.classes_w, a.N * a.TH * a.TW - 1) * a.TC +
+                                              tile % a.held * part * written;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
 #if STAGED
-                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, pace, below, a.written);
+                add_products(result, panel, staged + row * PITCH, part, q == 0, ahead, pace, below, written);
 #else
-                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, pace, below,
-                             a.written);
+                add_products(result, panel, x + group * a.run + first, at.source + row, part, q == 0, ahead, pace, below, written);
 #endif
                 for (int i = 0; i < tall; i++) {
                     for (int j = 0; j < NV; j++) {

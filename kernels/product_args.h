@@ -21,8 +21,7 @@ typedef struct mcl_product_args {
     int groups, span, block, panels; /* an item: rows, in blocks (a multiple of the tile's), and panels of columns, ... */
     int held;                        /* ... of which this many are staged together */
     int stays;                       /* the weights of all parts are staged once an item: held is panels then */
-    int pace;                        /* floats of the next block's rows to ask for, for each step into depth; 0: the target's */
-    int written;                     /* floats of the next rows of the target to ask for, for each step; 0: none */
+    int pace;                        /* floats of the next block's rows to ask for, for each step into depth; 0: none */
 } mcl_product_args;
 
 /* The weight gradient: dw[row][column] = sum over target pixels of a[pixel][row] * dy[pixel][column], where a row is a tap and

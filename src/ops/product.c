@@ -113,22 +113,19 @@ static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows,
     global[1] = (size_t)shares;
 }
 
-/* A group's rows follow each other in the source as in the target. */
+/* A group's rows follow each other in the source. */
 static bool rows_follow(const mcl_product_args *a)
 {
     return a->KH * a->KW * a->groups * a->classes_h * a->classes_w * a->step_h * a->step_w == 1 && a->base_h == 0 && a->base_w == 0;
 }
 
-/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next, of the source and of a
- * target of which the item has all columns, while these are multiplied. */
-static void shorten_blocks(mcl_product_args *a, const extent *e, mcl__product_tile t)
+/* Where an item's weights stay, blocks may be small: their rows stay near, and memory brings the next while these are
+ * multiplied. */
+static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
 {
     if (!a->stays) return;
     if (a->block > NEAR) a->block = NEAR;
-    if (!rows_follow(a)) return;
-    int part = mcl__ceil_div(a->run, mcl__ceil_div(a->run, e->depth)); /* of the depth, as the kernel cuts it */
-    a->pace = mcl__ceil_div(t.P, a->panels);
-    if (a->panels * t.NV * t.VW >= a->columns) a->written = mcl__ceil_div(t.P * a->TC, a->panels * part);
+    if (rows_follow(a)) a->pace = mcl__ceil_div(t.P, a->panels);
 }
 
 /* Not of data gradients, whose classes share a block's rows; and of the final result, so that all codes must be the kernel's. */
@@ -161,7 +158,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__operand partial = mcl__out(0);
     divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
     int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t, capabilities);
-    shorten_blocks(a, e, t);
+    shorten_blocks(a, t);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
 
     mcl__lower_kernel(lowering, "product", "product", mcl__problem_prelude(problem, taken, prelude),
