@@ -113,14 +113,14 @@ typedef struct upcoming {
     int pitch, vectors;
 } upcoming;
 
-/* Behind panels that end at column `to`, of a part that ends at depth `end`: more panels of the part, the next part, or what the
- * next item begins with. */
-upcoming upcoming_weights(__global const float *w, int to, int first_column, int last_column, int part, int end, int depth, taps t,
+/* Behind panels that end at column `to`, of depths [first, end): more panels of them, the next part, or what the next item begins
+ * with. */
+upcoming upcoming_weights(__global const float *w, int to, int first_column, int last_column, int first, int end, int depth, taps t,
                           mcl_product_args a)
 {
     upcoming next = {w, 0, 0};
     const int more = to < last_column, over = !more && end >= depth, column = more ? to : over ? last_column : first_column;
-    const int d = more ? end - part : over ? 0 : end;
+    const int d = more ? first : over ? 0 : end;
     if (a.stays || a.column_stride != 1 || column >= a.columns || depth == 0) return next;
     next.weights = depth_of(w, d, t, a) + column;
     next.pitch = a.depth_stride;
@@ -250,6 +250,8 @@ __kernel void product(__global const float *restrict x, __global const float *re
         const int q = step % parts, first = q * even, part = min(even, depth - first), last = q == parts - 1;
         const int done = step / parts * a.block, first_row = item * a.span + done, count = min(a.block, end - first_row);
         const int rows = (count + P - 1) / P * P;
+        /* floats of the target's next rows to ask for, for each step into depth, while a tile's row of panels is multiplied */
+        const int steps = max(1, a.held * part), written = whole ? (P * a.classes_w * a.TC + steps - 1) / steps : 0;
         if (q == 0) place_rows(&at, first_row, rows, count, class_h, class_w, a);
 #if STAGED
         stage_rows(staged, PITCH, &at, x, rows, first, part, group, t, a PROLOGUE_ARGS);
@@ -260,10 +262,8 @@ __kernel void product(__global const float *restrict x, __global const float *re
             for (int column = from; column < to && !(a.stays && done > 0); column += WIDTH)
                 stage_panel(weights + (column - from) * part, w + group * a.group_stride + column * a.column_stride,
                             a.columns - column, first, part, t, a);
-            /* floats of the target's next rows to ask for, for each step; whole rows lie in order */
-            const int steps = max(1, a.held * part), written = whole ? (P * a.classes_w * a.TC + steps - 1) / steps : 0;
             const upcoming coming = upcoming_weights(w + group * a.group_stride, from + a.held * WIDTH, first_column, last_column,
-                                                     part, first + part, depth, t, a);
+                                                     first, first + part, depth, t, a);
             for (int tile = 0; tile < rows / P * a.held; tile++) {
                 const int row = tile / a.held * P, column = from + tile % a.held * WIDTH;
                 const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
@@ -275,6 +275,7 @@ __kernel void product(__global const float *restrict x, __global const float *re
                                                    : y + *target * a.TC + channel;
                 if (tile < coming.vectors) ahead = coming.weights + tile * VW, pace = coming.pitch;
                 if (column >= to) continue;
+                /* the next tile, or near it where a line of pixels ends */
                 __global const float *below = y + min(*target + P * a.classes_w, a.N * a.TH * a.TW - 1) * a.TC +
                                               tile % a.held * part * written;
                 if (q > 0) fetch_tile(result, y + channel, target, tall, left, a.TC);
