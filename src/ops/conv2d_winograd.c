@@ -69,18 +69,27 @@ mcl_winograd_args mcl__winograd_args(const mcl__problem *problem, int size)
 /* --- a sum over channels of the source */
 
 enum {
-    COLUMNS = 64,    /* most of the target's channels in a block */
+    COLUMNS = 64,    /* most of the target's channels in a block, */
+    LEAST_COLUMNS = 32,
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     LEAST_DEPTH = 16,
-    MOST_TILES = 66, /* in scratch together */
+    MOST_TILES = 66, /* in scratch together, */
+    STAYING = 11,    /* or tiles whose weights stay */
     ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
     WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
     PARTS = 64,      /* most parts of statistics, whose bits depend on them */
     LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
 };
 
-/* TILE and TAPS, a register tile, tiles whose weights stay, most channels of the source and of the target in a block. */
-typedef struct shape { int tile, taps, P, NV, VW, staying, depth, columns; } shape;
+/* What stages cost beside the products of a block, in such products: of a tile of 4x4, a vector's products take 18 cycles of two
+ * multiply-adds each; transforming a vector of weights takes some 90, a vector of the source 125, and sums are loaded and stored
+ * in 50. So for each product there are */
+static const double weights_cost = 5,  /* over the tiles that share them, */
+                    source_cost = 7,   /* over the channels of the target that share it, */
+                    sums_cost = 2.8;   /* and over how deep the sums are before they are stored. */
+
+/* TILE and TAPS, a register tile, most channels of the source and of the target in a block, and how many blocks there are. */
+typedef struct shape { int tile, taps, P, NV, VW, depth, columns, depth_blocks, column_blocks; } shape;
 
 /* Of a block, in which a tile of the source has `depth` floats for each point: MOST_DEPTH in memory, fewer in a cache. */
 static uint64_t scratch_bytes(const shape *s, int depth, int group)
@@ -89,26 +98,56 @@ static uint64_t scratch_bytes(const shape *s, int depth, int group)
     return (uint64_t)mcl__winograd_points(s->tile, s->taps) * (uint64_t)floats * sizeof(float);
 }
 
-/* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that a work-item keeps its
- * transformed weights; else fewer channels, and more tiles for each time that the weights are transformed. Register tiles have 11
- * transformed tiles, which round 32, 64, 128 ... up by 3 %, where 13 add up to 22; of short vectors 6. */
-static shape choose_shape(int tile, int taps, int C, int K, int lanes)
+/* All channels of the source are in one block: a work-item keeps its transformed weights. */
+static bool weights_stay(const shape *s)
 {
-    shape s = {.tile = tile, .taps = taps, .P = 11, .VW = lanes, .NV = K < 2 * lanes ? 1 : 2, .staying = 11};
-    if (lanes == 8) s.P = 6, s.staying = 12;
-    s.depth = C <= LEAST_DEPTH ? LEAST_DEPTH : C > 2 * LEAST_DEPTH && C <= MOST_DEPTH ? MOST_DEPTH : 2 * LEAST_DEPTH;
-    s.columns = mcl__round_up(mcl__ceil_div(K, mcl__ceil_div(K, COLUMNS)), s.NV * lanes);
-    return s;
+    return s->depth_blocks == 1;
 }
 
-/* Tiles that are in scratch together: few where their weights stay there, and else equal groups of a multiple of P, that leave a
- * quarter of `local` to the tensors. */
-static int choose_group(const shape *s, int tiles, bool weights_stay, uint64_t local)
+/* Most tiles that are in scratch together: few where their weights stay there, and else a multiple of P that leaves a quarter of
+ * `local` to the tensors. 0: there is no room. */
+static int most_tiles(const shape *s, uint64_t local)
 {
-    int P = s->P, most = MOST_TILES / P * P;
-    if (weights_stay) return s->staying;
-    while (most > P && (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local)) most -= P;
-    return mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), P);
+    int P = s->P, most = weights_stay(s) ? mcl__round_up(STAYING, P) : MOST_TILES / P * P;
+    while (!weights_stay(s) && most > P && scratch_bytes(s, s->depth, most) > local / 4 * 3) most -= P;
+    while (!weights_stay(s) && most > P && scratch_bytes(s, MOST_DEPTH, most) > local) most -= P;
+    return scratch_bytes(s, MOST_DEPTH, most) > local ? 0 : most;
+}
+
+static double cost_of(const shape *s, int K, int group)
+{
+    double stages = source_cost / s->columns;
+    if (!weights_stay(s)) stages += weights_cost / group + sums_cost / s->depth;
+    return s->columns * s->column_blocks * (1 + stages) / K;
+}
+
+/* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that weights stay; else fewer
+ * channels, and more tiles for each time that the weights are transformed. The smaller the cache the smaller are blocks: of 512 KB,
+ * whose blocks of 32x64 channels leave room for 6 tiles, those of 32x32 for 24 (the three layers of 128, 256 and 512 channels take
+ * 0.74 of the time; Zen 3, predicted the same). Register tiles have 11 transformed tiles, which round 32, 64, 128 ... up by 3 %,
+ * where 13 add up to 22; of short vectors 6. False where none fits. */
+static bool choose_shape(shape *best, int tile, int taps, int C, int K, int lanes, uint64_t local)
+{
+    double least = 0;
+    for (int columns = COLUMNS; columns >= LEAST_COLUMNS; columns /= 2)
+        for (int depth = MOST_DEPTH; depth >= LEAST_DEPTH; depth /= 2) {
+            shape s = {.tile = tile, .taps = taps, .P = lanes == 8 ? 6 : 11, .VW = lanes, .NV = K < 2 * lanes ? 1 : 2, .depth = depth};
+            bool more_than_needed = C <= depth / 2 && depth > LEAST_DEPTH;
+            s.depth_blocks = mcl__ceil_div(C, depth), s.column_blocks = mcl__ceil_div(K, columns);
+            s.columns = mcl__round_up(mcl__ceil_div(K, s.column_blocks), s.NV * lanes);
+            if (more_than_needed || (depth == MOST_DEPTH && !weights_stay(&s))) continue;
+            int group = most_tiles(&s, local);
+            if (group == 0 || (least > 0 && cost_of(&s, K, group) >= least)) continue;
+            least = cost_of(&s, K, group), *best = s;
+        }
+    return least > 0;
+}
+
+/* Tiles that are in scratch together: as many as may be where weights stay, else equal groups of a multiple of P. */
+static int choose_group(const shape *s, int tiles, uint64_t local)
+{
+    int most = most_tiles(s, local);
+    return weights_stay(s) ? most : mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), s->P);
 }
 
 /* What the busiest unit does, in tiles, if an item that keeps its weights has `span` chunks of `tiles`. */
@@ -144,21 +183,21 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, cons
     const mcl__capabilities *capabilities = mcl__lowering_capabilities(lowering);
     int tile = tile_of(lowering), taken = mcl__epilogue_plain(&problem->epilogue, 0);
     mcl_winograd_args args = mcl__winograd_args(problem, tile);
-    shape s = choose_shape(tile, a->KH, args.C, args.K, mcl__tile_lanes(capabilities));
-    args.depth_blocks = mcl__ceil_div(args.C, s.depth), args.column_blocks = mcl__ceil_div(args.K, COLUMNS);
+    shape s = {0};
+    choose_shape(&s, tile, a->KH, args.C, args.K, mcl__tile_lanes(capabilities), capabilities->local_memory);
+    args.depth_blocks = s.depth_blocks, args.column_blocks = s.column_blocks;
     args.columns = s.columns, args.depth = s.depth;
-    args.in_place = args.depth_blocks == 1 && s.columns <= s.NV * s.VW && s.columns <= s.depth;
+    args.in_place = weights_stay(&s) && s.columns <= s.NV * s.VW && s.columns <= s.depth;
     args.sum_tile = mcl__winograd_points(tile, a->KH) * (args.in_place ? MOST_DEPTH : s.columns);
     args.sum_point = args.in_place ? s.depth : s.columns;
     int tiles = args.N * args.tiles_h * args.tiles_w;
     int units = capabilities->compute_units > 1 ? (int)capabilities->compute_units : 1;
-    bool weights_stay = args.depth_blocks == 1;
-    args.group = choose_group(&s, tiles, weights_stay, capabilities->local_memory);
+    args.group = choose_group(&s, tiles, capabilities->local_memory);
     int groups = mcl__ceil_div(tiles, args.group);
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_winograd_takes_stats(problem, capabilities);
     args.chunk = stats ? mcl__ceil_div(groups, PARTS) : 1;
     int chunks = mcl__ceil_div(groups, args.chunk);
-    args.span = args.chunk * (weights_stay ? choose_span(chunks, args.chunk * s.staying, args.column_blocks, units) : 1);
+    args.span = args.chunk * (weights_stay(&s) ? choose_span(chunks, args.chunk * args.group, args.column_blocks, units) : 1);
     args.parts = stats ? chunks : 0;
     mcl__operand partial = stats ? mcl__lower_workspace(lowering, mcl__stats_bytes(chunks, args.K)) : mcl__out(0);
 
@@ -184,11 +223,13 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, cons
 /* --- weight gradient */
 
 enum {
-    GROUP = 32,      /* most tiles in scratch together: sums are loaded and stored once for each group */
-    LEAST_GROUP = 8,
     MOST_ITEMS = 32, /* blocks and parts are the items, for a device of this class but not its size */
     LEAST_GROUPS = 4 /* of a part, which makes a copy of the result; of two parts together, where nothing else is shared */
 };
+
+/* Tiles in scratch together: sums are loaded and stored once for each group. */
+static const int group_sizes[] = {32, 16, 12, 8};
+enum { GROUP_SIZES = sizeof group_sizes / sizeof *group_sizes };
 
 static uint64_t weight_scratch_bytes(const mcl_winograd_args *a, int points, int lanes)
 {
@@ -207,13 +248,34 @@ static int weight_rows(int K, int lanes)
     return (lanes == 16 ? 16 : 12) / weight_vectors(K, lanes);
 }
 
-/* Equal groups of tiles, as large as `local` allows, in parts, equal within one group; these are as many as keep threads busy
- * where blocks of channels do not, and a power of two, which units share evenly. */
-static void choose_parts(mcl_winograd_args *args, int points, int lanes, uint64_t local)
+/* Both sides are transformed again for each block of the other's channels. Register tiles may pass the end of a block's rows. */
+static double weight_cost_of(const mcl_winograd_args *a)
+{
+    double stages = source_cost / a->columns + source_cost / a->rows + sums_cost / a->group;
+    return (double)a->rows * a->depth_blocks * a->columns * a->column_blocks * (1 + stages);
+}
+
+/* The cheapest blocks and groups that `local` has room for; groups of no tiles where none fits. */
+static void choose_blocks(mcl_winograd_args *args, int points, int lanes, uint64_t local)
+{
+    mcl_winograd_args a = *args;
+    double least = 0;
+    for (int i = 0; i < 4 * GROUP_SIZES; i++) {
+        int rows = COLUMNS / (1 + i / GROUP_SIZES % 2), columns = COLUMNS / (1 + i / GROUP_SIZES / 2);
+        a.depth_blocks = mcl__ceil_div(a.C, rows), a.column_blocks = mcl__ceil_div(a.K, columns);
+        a.rows = mcl__round_up(mcl__ceil_div(a.C, a.depth_blocks), weight_rows(a.K, lanes));
+        a.columns = mcl__round_up(mcl__ceil_div(a.K, a.column_blocks), weight_vectors(a.K, lanes) * lanes);
+        a.group = group_sizes[i % GROUP_SIZES];
+        if (weight_scratch_bytes(&a, points, lanes) > local || (least > 0 && weight_cost_of(&a) >= least)) continue;
+        least = weight_cost_of(&a), *args = a;
+    }
+}
+
+/* Equal groups of tiles in parts, equal within one group; these are as many as keep threads busy where blocks of channels do not,
+ * and a power of two, which units share evenly. */
+static void choose_parts(mcl_winograd_args *args)
 {
     int tiles = args->N * args->tiles_h * args->tiles_w;
-    args->group = GROUP;
-    while (args->group > LEAST_GROUP && weight_scratch_bytes(args, points, lanes) > local) args->group /= 2;
     args->group = mcl__ceil_div(tiles, mcl__ceil_div(tiles, args->group));
     int groups = mcl__ceil_div(tiles, args->group), blocks = args->depth_blocks * args->column_blocks, parts = 1;
     if (blocks == 1 && groups >= LEAST_GROUPS) parts = 2;
@@ -221,13 +283,12 @@ static void choose_parts(mcl_winograd_args *args, int points, int lanes, uint64_
     args->parts = parts;
 }
 
+/* Of no parts where there is no room. */
 static mcl_winograd_args weight_args(const mcl__problem *problem, int tile, int lanes, uint64_t local)
 {
     mcl_winograd_args args = mcl__winograd_args(problem, tile);
-    args.depth_blocks = mcl__ceil_div(args.C, COLUMNS), args.column_blocks = mcl__ceil_div(args.K, COLUMNS);
-    args.rows = mcl__round_up(mcl__ceil_div(args.C, args.depth_blocks), weight_rows(args.K, lanes));
-    args.columns = mcl__round_up(mcl__ceil_div(args.K, args.column_blocks), weight_vectors(args.K, lanes) * lanes);
-    choose_parts(&args, mcl__winograd_points(tile, problem->attrs.conv.KH), lanes, local);
+    choose_blocks(&args, mcl__winograd_points(tile, problem->attrs.conv.KH), lanes, local);
+    if (args.group > 0) choose_parts(&args);
     return args;
 }
 
@@ -261,12 +322,9 @@ static bool fits(const mcl__problem *problem, int tile, int lanes, uint64_t loca
 {
     int taps = problem->attrs.conv.KH;
     mcl_winograd_args args = mcl__winograd_args(problem, tile);
-    if (problem->op == MCL__OP_conv2d_bwd_weight) {
-        args = weight_args(problem, tile, lanes, local);
-        return weight_scratch_bytes(&args, mcl__winograd_points(tile, taps), lanes) <= local;
-    }
-    shape s = choose_shape(tile, taps, args.C, args.K, lanes);
-    return scratch_bytes(&s, MOST_DEPTH, s.staying) <= local;
+    if (problem->op == MCL__OP_conv2d_bwd_weight) return weight_args(problem, tile, lanes, local).parts > 0;
+    shape s;
+    return choose_shape(&s, tile, taps, args.C, args.K, lanes, local);
 }
 
 int mcl__conv2d_winograd_candidates(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list)
