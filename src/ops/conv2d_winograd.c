@@ -124,7 +124,7 @@ static double cost_of(const shape *s, int K, int group)
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that weights stay; else fewer
  * channels, and more tiles for each time that the weights are transformed. The smaller the cache the smaller are blocks: of 512 KB,
  * whose blocks of 32x64 channels leave room for 6 tiles, those of 32x32 for 24 (the three layers of 128, 256 and 512 channels take
- * 0.74 of the time; Zen 3, predicted the same). Register tiles have 11 transformed tiles, which round 32, 64, 128 ... up by 3 %,
+ * 0.74 of the time; Zen 3). Register tiles have 11 transformed tiles, which round 32, 64, 128 ... up by 3 %,
  * where 13 add up to 22; of short vectors 6. False where none fits. */
 static bool choose_shape(shape *best, int tile, int taps, int C, int K, int lanes, uint64_t local)
 {

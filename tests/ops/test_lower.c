@@ -401,6 +401,61 @@ START_TEST(parts_for_any_device)
 }
 END_TEST
 
+/* Winograd's blocks leave room for many tiles in a small cache, and the scratch that a launch asks for is there. */
+START_TEST(winograd_in_a_cache)
+{
+    static const struct { int C, pass, kilobytes; uint32_t lanes; int depth, rows, columns, least_group; } expected[] = {
+        {128, 0, 2048, 16, 32, 0, 64, 60}, {128, 0, 1024, 16, 32, 0, 64, 30}, {128, 0, 512, 8, 32, 0, 32, 24},
+        {64, 0, 1024, 16, 64, 0, 64, 11},  {64, 0, 512, 8, 64, 0, 32, 12},    {128, 2, 2048, 16, 0, 64, 64, 30},
+        {128, 2, 1024, 16, 0, 64, 64, 16}, {128, 2, 512, 8, 0, 66, 32, 12},
+    };
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        const mcl_winograd_args *args = NULL;
+        mcl__problem p = conv(expected[i].C, expected[i].C, 3, 1);
+        mcl__capabilities on = cpu;
+        mcl__lowered lowered;
+        uint64_t scratch = 0;
+        on.local_memory = (uint64_t)expected[i].kilobytes << 10, on.vector_floats = expected[i].lanes;
+        p.in[0].d[0] = 128;
+        p.op += (mcl__op_kind)expected[i].pass;
+        p.attrs.conv.H = p.attrs.conv.W = 8;
+        if (expected[i].pass == 2) p.in[1] = p.in[0];
+        ck_assert_int_eq(mcl__op_get(p.op)->infer(&p, NULL), MCL_OK);
+        ck_assert_int_eq(mcl__lower(&p, &on, "winograd(4)", &lowered, NULL), MCL_OK);
+        ck_assert_str_eq(lowered.variant->name, "winograd");
+        const mcl__command *command = &lowered.command[0];
+        for (int a = 0; a < command->args; a++) {
+            if (command->arg[a].kind == MCL__COMMAND_LOCAL) scratch += (uint64_t)command->arg[a].i32;
+            if (command->arg[a].kind == MCL__COMMAND_BLOB) args = command->arg[a].blob;
+        }
+        ck_assert_ptr_nonnull(args);
+        ck_assert_uint_le(scratch, on.local_memory);
+        ck_assert_int_eq(args->depth, expected[i].depth);
+        ck_assert_int_eq(args->rows, expected[i].rows);
+        ck_assert_int_eq(args->columns, expected[i].columns);
+        ck_assert_int_ge(args->group, expected[i].least_group);
+        mcl__lowered_free(&lowered);
+    }
+}
+END_TEST
+
+/* A product of rows that could be read as they are copies them where vectors are short. */
+START_TEST(staging_of_a_cpu)
+{
+    static const struct { int kernel; uint32_t lanes; const char *constants; } expected[] = {
+        {1, 16, "-DSTAGED=0"}, {1, 8, "-DSTAGED=1"}, {3, 16, "-DSTAGED=1"}, {3, 8, "-DSTAGED=1"}};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
+        mcl__problem p = conv(64, 64, expected[i].kernel, 1);
+        mcl__capabilities on = cpu;
+        mcl__lowered lowered;
+        on.local_memory = 1 << 20, on.vector_floats = expected[i].lanes;
+        ck_assert_int_eq(mcl__lower(&p, &on, "product", &lowered, NULL), MCL_OK);
+        ck_assert_ptr_nonnull(strstr(lowered.command[0].key.constants, expected[i].constants));
+        mcl__lowered_free(&lowered);
+    }
+}
+END_TEST
+
 static const mcl__command *command_of(const mcl__lowered *lowered, const char *name)
 {
     for (int c = 0; c < lowered->commands; c++)
@@ -548,6 +603,8 @@ int main(void)
     tcase_add_test(tcase, prologue_and_statistics_apart);
     tcase_add_test(tcase, lanes_of_a_cpu);
     tcase_add_test(tcase, parts_for_any_device);
+    tcase_add_test(tcase, winograd_in_a_cache);
+    tcase_add_test(tcase, staging_of_a_cpu);
     tcase_add_test(tcase, winograd_blocks);
     tcase_add_test(tcase, every_operator);
     tcase_add_test(tcase, shapes);
