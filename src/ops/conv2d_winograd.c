@@ -74,7 +74,7 @@ enum {
     MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
     LEAST_DEPTH = 16,
     MOST_TILES = 66, /* in scratch together, */
-    STAYING = 11,    /* or tiles whose weights stay */
+    FEWEST = 11,     /* or tiles whose weights stay; fewer, for which weights are transformed again, do not pay */
     ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
     WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
     PARTS = 64,      /* most parts of statistics, whose bits depend on them */
@@ -104,16 +104,20 @@ static bool weights_stay(const shape *s)
     return s->depth_blocks == 1;
 }
 
-/* Most tiles that are in scratch together: few where their weights stay there, and else a multiple of P that leaves a quarter of
- * `local` to the tensors. 0: there is no room. */
+/* Most tiles that are in scratch together, a multiple of P: few where their weights stay there, and else as many as leave a quarter
+ * of `local` to the tensors. 0: there is no room. */
 static int most_tiles(const shape *s, uint64_t local)
 {
-    int P = s->P, most = weights_stay(s) ? mcl__round_up(STAYING, P) : MOST_TILES / P * P;
-    while (!weights_stay(s) && most > P && scratch_bytes(s, s->depth, most) > local / 4 * 3) most -= P;
-    while (!weights_stay(s) && most > P && scratch_bytes(s, MOST_DEPTH, most) > local) most -= P;
-    return scratch_bytes(s, MOST_DEPTH, most) > local ? 0 : most;
+    int fewest = mcl__round_up(FEWEST, s->P), most = MOST_TILES / s->P * s->P;
+    if (weights_stay(s)) return scratch_bytes(s, MOST_DEPTH, fewest) <= local ? fewest : 0;
+    while (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local) {
+        most -= s->P;
+        if (most < fewest) return 0;
+    }
+    return most;
 }
 
+/* Of a product, stages and what register tiles add to the columns included. */
 static double cost_of(const shape *s, int K, int group)
 {
     double stages = source_cost / s->columns;
@@ -123,16 +127,17 @@ static double cost_of(const shape *s, int K, int group)
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that weights stay; else fewer
  * channels, and more tiles for each time that the weights are transformed. The smaller the cache the smaller are blocks: of 512 KB,
- * whose blocks of 32x64 channels leave room for 6 tiles, those of 32x32 for 24 (the three layers of 128, 256 and 512 channels take
- * 0.74 of the time; Zen 3). Register tiles have 11 transformed tiles, which round 32, 64, 128 ... up by 3 %,
- * where 13 add up to 22; of short vectors 6. False where none fits. */
+ * whose blocks of 32x64 channels leave room for 6 tiles, those of 32x32 for 24 (resnet18's layers of 128, 256 and 512 channels take
+ * 0.74 of the time; Zen 3). Register tiles have 11 transformed tiles, which round 32, 64, 128 ... up by 3 %, where 13 add up to 22;
+ * of short vectors 6. False where none fits. */
 static bool choose_shape(shape *best, int tile, int taps, int C, int K, int lanes, uint64_t local)
 {
     double least = 0;
     for (int columns = COLUMNS; columns >= LEAST_COLUMNS; columns /= 2)
         for (int depth = MOST_DEPTH; depth >= LEAST_DEPTH; depth /= 2) {
-            shape s = {.tile = tile, .taps = taps, .P = lanes == 8 ? 6 : 11, .VW = lanes, .NV = K < 2 * lanes ? 1 : 2, .depth = depth};
+            shape s = {.tile = tile, .taps = taps, .depth = depth, .P = lanes == 8 ? 6 : 11, .VW = lanes};
             bool more_than_needed = C <= depth / 2 && depth > LEAST_DEPTH;
+            s.NV = K < 2 * lanes ? 1 : 2;
             s.depth_blocks = mcl__ceil_div(C, depth), s.column_blocks = mcl__ceil_div(K, columns);
             s.columns = mcl__round_up(mcl__ceil_div(K, s.column_blocks), s.NV * lanes);
             if (more_than_needed || (depth == MOST_DEPTH && !weights_stay(&s))) continue;
