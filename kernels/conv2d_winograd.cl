@@ -17,8 +17,7 @@
  * channels. Tiles of V stand as far apart as those of MOST_DEPTH channels, so that one program with constant distances serves all
  * depths.
  * Blocks are equal within one channel; a vector that would pass the end of a block is moved back to end with it, and
- * does some channels twice. So C >= VW and K >= VW, and no block is smaller: one has all of at most 16 channels, several have 16 at
- * least. */
+ * does some channels twice. So C >= VW and K >= VW, and no block is smaller. */
 #include "args.h"
 #include "conv2d_tile.h"
 #include "lanes.h"

@@ -6,6 +6,7 @@
 #include "ops/batch_norm.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
+#include <assert.h>
 #include <limits.h>
 
 /* --- whatever the device */
@@ -69,27 +70,28 @@ mcl_winograd_args mcl__winograd_args(const mcl__problem *problem, int size)
 /* --- a sum over channels of the source */
 
 enum {
-    COLUMNS = 64,    /* most of the target's channels in a block, */
-    LEAST_COLUMNS = 32,
-    MOST_DEPTH = 64, /* and of the source's: what the kernel leaves room for, whatever the depth */
+    COLUMNS = 64,       /* most of the target's channels in a block */
+    MOST_DEPTH = 64,    /* and of the source's: what the kernel leaves room for, whatever the depth */
+    LEAST_COLUMNS = 32, /* the smallest that these may be limited to */
     LEAST_DEPTH = 16,
-    MOST_TILES = 66, /* in scratch together, */
-    FEWEST = 11,     /* or tiles whose weights stay; fewer, for which weights are transformed again, do not pay */
-    ITEMS = 16,      /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
-    WEIGHTS = 6,     /* transforming a block's weights takes as long as this many tiles */
-    PARTS = 64,      /* most parts of statistics, whose bits depend on them */
-    LEAST_TILES = 32 /* fewer do not pay for transforming the weights */
+    MOST_TILES = 66,  /* in scratch together, */
+    LEAST_GROUP = 11, /* or tiles whose weights stay; fewer, for which weights are transformed again, do not pay */
+    ITEMS = 16,       /* most work-items of a compute unit for each block of columns: enough that one which is late does less */
+    WEIGHTS = 6,      /* transforming a block's weights takes as long as this many tiles */
+    PARTS = 64,       /* most parts of statistics, whose bits depend on them */
+    LEAST_TILES = 32  /* fewer do not pay for transforming the weights */
 };
 
-/* What stages cost beside the products of a block, in such products: of a tile of 4x4, a vector's products take 18 cycles of two
- * multiply-adds each; transforming a vector of weights takes some 90, a vector of the source 125, and sums are loaded and stored
- * in 50. So for each product there are */
-static const double weights_cost = 5,  /* over the tiles that share them, */
-                    source_cost = 7,   /* over the channels of the target that share it, */
-                    sums_cost = 2.8;   /* and over how deep the sums are before they are stored. */
+/* What the other stages cost, in products of a vector: a vector of weights takes WEIGHTS, a float of the source for all channels of
+ * the target this many, ... */
+static const double SOURCE = 18;
+/* ... and to store a vector of sums and load it again this many. Sampled in tiles of 4x4 on a Zen 3, the source's waiting for
+ * memory included. For tiles of 2x2, and for caches of less than 512 KB, nothing was measured. */
+static const double SUMS = 2.8;
 
-/* TILE and TAPS, a register tile, most channels of the source and of the target in a block, and how many blocks there are. */
-typedef struct shape { int tile, taps, P, NV, VW, depth, columns, depth_blocks, column_blocks; } shape;
+/* TILE and TAPS, a register tile, most channels of the source and of the target in a block, how many blocks there are, and the
+ * most tiles that are in scratch together. */
+typedef struct shape { int tile, taps, P, NV, VW, depth, columns, depth_blocks, column_blocks, most; } shape;
 
 /* Of a block, in which a tile of the source has `depth` floats for each point: MOST_DEPTH in memory, fewer in a cache. */
 static uint64_t scratch_bytes(const shape *s, int depth, int group)
@@ -108,7 +110,7 @@ static bool weights_stay(const shape *s)
  * of `local` to the tensors. 0: there is no room. */
 static int most_tiles(const shape *s, uint64_t local)
 {
-    int fewest = mcl__round_up(FEWEST, s->P), most = MOST_TILES / s->P * s->P;
+    int fewest = mcl__round_up(LEAST_GROUP, s->P), most = MOST_TILES / s->P * s->P;
     if (weights_stay(s)) return scratch_bytes(s, MOST_DEPTH, fewest) <= local ? fewest : 0;
     while (scratch_bytes(s, s->depth, most) > local / 4 * 3 || scratch_bytes(s, MOST_DEPTH, most) > local) {
         most -= s->P;
@@ -117,19 +119,19 @@ static int most_tiles(const shape *s, uint64_t local)
     return most;
 }
 
-/* Of a product, stages and what register tiles add to the columns included. */
-static double cost_of(const shape *s, int K, int group)
+/* Of a product, with its share of the other stages and of the columns that register tiles add. */
+static double cost_of(const shape *s, int K)
 {
-    double stages = source_cost / s->columns;
-    if (!weights_stay(s)) stages += weights_cost / group + sums_cost / s->depth;
+    double stages = SOURCE / s->columns;
+    if (!weights_stay(s)) stages += (double)WEIGHTS / s->most + SUMS / s->depth;
     return s->columns * s->column_blocks * (1 + stages) / K;
 }
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that weights stay; else fewer
- * channels, and more tiles for each time that the weights are transformed. The smaller the cache the smaller are blocks: of 512 KB,
- * whose blocks of 32x64 channels leave room for 6 tiles, those of 32x32 for 24 (resnet18's layers of 128, 256 and 512 channels take
- * 0.74 of the time; Zen 3). Register tiles have 11 transformed tiles, which round 32, 64, 128 ... up by 3 %, where 13 add up to 22;
- * of short vectors 6. False where none fits. */
+ * channels, and more tiles for each time that the weights are transformed. The smaller the cache the smaller are blocks: in 512 KB
+ * those of 32x64 channels would leave room for 6 tiles, those of 16x64 do for 18 (resnet18's step takes 0.80 of the time on a Zen 3,
+ * with its layers of 64 channels and the weight gradients, which now fit). Register tiles have 11 transformed tiles, which round
+ * 32, 64, 128 ... up by 3 %, where 13 add up to 22; of short vectors 6. False where none fits. */
 static bool choose_shape(shape *best, int tile, int taps, int C, int K, int lanes, uint64_t local)
 {
     double least = 0;
@@ -140,19 +142,18 @@ static bool choose_shape(shape *best, int tile, int taps, int C, int K, int lane
             s.NV = K < 2 * lanes ? 1 : 2;
             s.depth_blocks = mcl__ceil_div(C, depth), s.column_blocks = mcl__ceil_div(K, columns);
             s.columns = mcl__round_up(mcl__ceil_div(K, s.column_blocks), s.NV * lanes);
-            if (more_than_needed || (depth == MOST_DEPTH && !weights_stay(&s))) continue;
-            int group = most_tiles(&s, local);
-            if (group == 0 || (least > 0 && cost_of(&s, K, group) >= least)) continue;
-            least = cost_of(&s, K, group), *best = s;
+            if (more_than_needed || C / s.depth_blocks < lanes || (depth == MOST_DEPTH && !weights_stay(&s))) continue;
+            s.most = most_tiles(&s, local);
+            if (s.most == 0 || (least > 0 && cost_of(&s, K) >= least)) continue;
+            least = cost_of(&s, K), *best = s;
         }
     return least > 0;
 }
 
-/* Tiles that are in scratch together: as many as may be where weights stay, else equal groups of a multiple of P. */
-static int choose_group(const shape *s, int tiles, uint64_t local)
+/* Tiles that are in scratch together: equal groups of a multiple of P, but for weights that stay. */
+static int choose_group(const shape *s, int tiles)
 {
-    int most = most_tiles(s, local);
-    return weights_stay(s) ? most : mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, most)), s->P);
+    return weights_stay(s) ? s->most : mcl__round_up(mcl__ceil_div(tiles, mcl__ceil_div(tiles, s->most)), s->P);
 }
 
 /* What the busiest unit does, in tiles, if an item that keeps its weights has `span` chunks of `tiles`. */
@@ -189,7 +190,9 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, cons
     int tile = tile_of(lowering), taken = mcl__epilogue_plain(&problem->epilogue, 0);
     mcl_winograd_args args = mcl__winograd_args(problem, tile);
     shape s = {0};
-    choose_shape(&s, tile, a->KH, args.C, args.K, mcl__tile_lanes(capabilities), capabilities->local_memory);
+    bool found = choose_shape(&s, tile, a->KH, args.C, args.K, mcl__tile_lanes(capabilities), capabilities->local_memory);
+    assert(found);
+    (void)found;
     args.depth_blocks = s.depth_blocks, args.column_blocks = s.column_blocks;
     args.columns = s.columns, args.depth = s.depth;
     args.in_place = weights_stay(&s) && s.columns <= s.NV * s.VW && s.columns <= s.depth;
@@ -197,7 +200,7 @@ static void lower_sum(mcl__lowering *lowering, const mcl__problem *problem, cons
     args.sum_point = args.in_place ? s.depth : s.columns;
     int tiles = args.N * args.tiles_h * args.tiles_w;
     int units = capabilities->compute_units > 1 ? (int)capabilities->compute_units : 1;
-    args.group = choose_group(&s, tiles, capabilities->local_memory);
+    args.group = choose_group(&s, tiles);
     int groups = mcl__ceil_div(tiles, args.group);
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__conv2d_winograd_takes_stats(problem, capabilities);
     args.chunk = stats ? mcl__ceil_div(groups, PARTS) : 1;
@@ -256,7 +259,7 @@ static int weight_rows(int K, int lanes)
 /* Both sides are transformed again for each block of the other's channels. Register tiles may pass the end of a block's rows. */
 static double weight_cost_of(const mcl_winograd_args *a)
 {
-    double stages = source_cost / a->columns + source_cost / a->rows + sums_cost / a->group;
+    double stages = SOURCE / a->columns + SOURCE / a->rows + SUMS / a->group;
     return (double)a->rows * a->depth_blocks * a->columns * a->column_blocks * (1 + stages);
 }
 
@@ -265,15 +268,16 @@ static void choose_blocks(mcl_winograd_args *args, int points, int lanes, uint64
 {
     mcl_winograd_args a = *args;
     double least = 0;
-    for (int i = 0; i < 4 * GROUP_SIZES; i++) {
-        int rows = COLUMNS / (1 + i / GROUP_SIZES % 2), columns = COLUMNS / (1 + i / GROUP_SIZES / 2);
-        a.depth_blocks = mcl__ceil_div(a.C, rows), a.column_blocks = mcl__ceil_div(a.K, columns);
-        a.rows = mcl__round_up(mcl__ceil_div(a.C, a.depth_blocks), weight_rows(a.K, lanes));
-        a.columns = mcl__round_up(mcl__ceil_div(a.K, a.column_blocks), weight_vectors(a.K, lanes) * lanes);
-        a.group = group_sizes[i % GROUP_SIZES];
-        if (weight_scratch_bytes(&a, points, lanes) > local || (least > 0 && weight_cost_of(&a) >= least)) continue;
-        least = weight_cost_of(&a), *args = a;
-    }
+    for (int rows = COLUMNS; rows >= LEAST_COLUMNS; rows /= 2)
+        for (int columns = COLUMNS; columns >= LEAST_COLUMNS; columns /= 2)
+            for (int i = 0; i < GROUP_SIZES; i++) {
+                a.depth_blocks = mcl__ceil_div(a.C, rows), a.column_blocks = mcl__ceil_div(a.K, columns);
+                a.rows = mcl__round_up(mcl__ceil_div(a.C, a.depth_blocks), weight_rows(a.K, lanes));
+                a.columns = mcl__round_up(mcl__ceil_div(a.K, a.column_blocks), weight_vectors(a.K, lanes) * lanes);
+                a.group = group_sizes[i];
+                if (weight_scratch_bytes(&a, points, lanes) > local || (least > 0 && weight_cost_of(&a) >= least)) continue;
+                least = weight_cost_of(&a), *args = a;
+            }
 }
 
 /* Equal groups of tiles in parts, equal within one group; these are as many as keep threads busy where blocks of channels do not,
@@ -303,6 +307,7 @@ static void lower_bwd_weight(mcl__lowering *lowering, const mcl__problem *proble
     int tile = tile_of(lowering), lanes = mcl__tile_lanes(capabilities);
     mcl_winograd_args args = weight_args(problem, tile, lanes, capabilities->local_memory);
     int parts = args.parts, elements = mcl__shape_elements(problem->out[0]);
+    assert(parts > 0);
     mcl__operand target = mcl__out(0);
     char prelude[MCL__PRELUDE_BYTES];
     if (parts > 1) target = mcl__lower_workspace(lowering, (uint64_t)parts * (uint64_t)elements * sizeof(float));

@@ -48,6 +48,7 @@ static const pass passes[] = {
 };
 
 enum { LOCAL_OF_GPUS = 32768, UNITS_OF_GPUS = 32 }; /* bytes that every GPU has, and enough units to cut what is small */
+enum { SMALL_CACHE = 512 << 10 }; /* of a CPU's core with vectors of another length: blocks that a large one never chooses */
 
 typedef struct totals { int problems, failures, variants; } totals;
 
@@ -328,6 +329,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
         return true;
     }
     if (p->as == AS_OTHER_LANES) b.capabilities.vector_floats = mcl__tile_lanes(&b.capabilities) == 16 ? 8 : 16;
+    if (p->as == AS_OTHER_LANES && b.capabilities.local_memory > SMALL_CACHE) b.capabilities.local_memory = SMALL_CACHE;
     if (p->as == AS_CPU) b.capabilities.type = MCL_DEVICE_CPU;
     if (p->as == AS_GPU) b.capabilities.type = MCL_DEVICE_GPU, b.capabilities.compute_units = UNITS_OF_GPUS;
     if (p->as == AS_GPU && b.capabilities.local_memory > LOCAL_OF_GPUS) b.capabilities.local_memory = LOCAL_OF_GPUS;

@@ -401,41 +401,79 @@ START_TEST(parts_for_any_device)
 }
 END_TEST
 
-/* Winograd's blocks leave room for many tiles in a small cache, and the scratch that a launch asks for is there. */
+/* 8x8 pixels of 128 pictures, C channels to K or their gradient, lowered to Winograd with so much local memory, to tiles of 4x4
+ * where these fit: its arguments, of no tiles in a group where it does not apply. Checks that scratch is there and holds all. */
+static mcl_winograd_args winograd_args(mcl__op_kind kind, int C, int K, int lanes, uint64_t local_memory)
+{
+    mcl_winograd_args args = {0};
+    mcl__problem p = conv(kind == MCL__OP_conv2d_bwd_data ? K : C, kind == MCL__OP_conv2d_bwd_data ? C : K, 3, 1);
+    mcl__capabilities on = cpu;
+    mcl__lowered lowered;
+    on.local_memory = local_memory, on.vector_floats = (uint32_t)lanes;
+    p.op = kind, p.attrs.conv.H = p.attrs.conv.W = 8;
+    p.in[0] = (mcl__shape){4, {128, 8, 8, C}};
+    if (kind == MCL__OP_conv2d_bwd_weight) p.in[1] = (mcl__shape){4, {128, 8, 8, K}};
+    ck_assert_int_eq(mcl__op_get(kind)->infer(&p, NULL), MCL_OK);
+    ck_assert_int_eq(mcl__lower(&p, &on, "winograd(4)", &lowered, NULL), MCL_OK);
+    if (!strcmp(lowered.variant->name, "winograd")) {
+        const mcl__command *command = &lowered.command[0];
+        int scratch = 0, points = strstr(command->key.constants, "-DTILE=4") ? 36 : 16;
+        for (int a = 0; a < command->args; a++) {
+            if (command->arg[a].kind == MCL__COMMAND_LOCAL) scratch = command->arg[a].i32;
+            if (command->arg[a].kind == MCL__COMMAND_BLOB) args = *(const mcl_winograd_args *)command->arg[a].blob;
+        }
+        int floats = kind == MCL__OP_conv2d_bwd_weight
+                         ? args.rows * args.columns + args.group * (args.rows + args.columns) + 2 * lanes
+                         : args.depth * args.columns + lanes + args.group * (64 + args.columns);
+        ck_assert_uint_le((uint64_t)scratch, local_memory);
+        ck_assert_int_ge(scratch, 4 * points * floats);
+    }
+    mcl__lowered_free(&lowered);
+    return args;
+}
+
+/* Blocks leave room for many tiles in a small cache. */
 START_TEST(winograd_in_a_cache)
 {
-    static const struct { int C, pass, kilobytes; uint32_t lanes; int depth, rows, columns, least_group; } expected[] = {
-        {128, 0, 2048, 16, 32, 0, 64, 60}, {128, 0, 1024, 16, 32, 0, 64, 30}, {128, 0, 512, 8, 32, 0, 32, 24},
-        {64, 0, 1024, 16, 64, 0, 64, 11},  {64, 0, 512, 8, 64, 0, 32, 12},    {128, 2, 2048, 16, 0, 64, 64, 30},
-        {128, 2, 1024, 16, 0, 64, 64, 16}, {128, 2, 512, 8, 0, 66, 32, 12},
+    static const struct { mcl__op_kind kind; int C, kilobytes, lanes, depth, rows, columns, least_group; } expected[] = {
+        {MCL__OP_conv2d, 128, 2048, 16, 32, 0, 64, 60},
+        {MCL__OP_conv2d, 128, 1024, 16, 32, 0, 64, 30},
+        {MCL__OP_conv2d, 128, 512, 8, 16, 0, 64, 18},
+        {MCL__OP_conv2d, 64, 1024, 16, 64, 0, 64, 11},
+        {MCL__OP_conv2d, 64, 512, 8, 64, 0, 32, 12},
+        {MCL__OP_conv2d_bwd_weight, 128, 2048, 16, 0, 64, 64, 30},
+        {MCL__OP_conv2d_bwd_weight, 128, 1024, 16, 0, 64, 64, 16},
+        {MCL__OP_conv2d_bwd_weight, 128, 512, 8, 0, 66, 32, 12},
     };
     for (size_t i = 0; i < sizeof expected / sizeof *expected; i++) {
-        const mcl_winograd_args *args = NULL;
-        mcl__problem p = conv(expected[i].C, expected[i].C, 3, 1);
-        mcl__capabilities on = cpu;
-        mcl__lowered lowered;
-        uint64_t scratch = 0;
-        on.local_memory = (uint64_t)expected[i].kilobytes << 10, on.vector_floats = expected[i].lanes;
-        p.in[0].d[0] = 128;
-        p.op += (mcl__op_kind)expected[i].pass;
-        p.attrs.conv.H = p.attrs.conv.W = 8;
-        if (expected[i].pass == 2) p.in[1] = p.in[0];
-        ck_assert_int_eq(mcl__op_get(p.op)->infer(&p, NULL), MCL_OK);
-        ck_assert_int_eq(mcl__lower(&p, &on, "winograd(4)", &lowered, NULL), MCL_OK);
-        ck_assert_str_eq(lowered.variant->name, "winograd");
-        const mcl__command *command = &lowered.command[0];
-        for (int a = 0; a < command->args; a++) {
-            if (command->arg[a].kind == MCL__COMMAND_LOCAL) scratch += (uint64_t)command->arg[a].i32;
-            if (command->arg[a].kind == MCL__COMMAND_BLOB) args = command->arg[a].blob;
-        }
-        ck_assert_ptr_nonnull(args);
-        ck_assert_uint_le(scratch, on.local_memory);
-        ck_assert_int_eq(args->depth, expected[i].depth);
-        ck_assert_int_eq(args->rows, expected[i].rows);
-        ck_assert_int_eq(args->columns, expected[i].columns);
-        ck_assert_int_ge(args->group, expected[i].least_group);
-        mcl__lowered_free(&lowered);
+        int C = expected[i].C;
+        mcl_winograd_args args = winograd_args(expected[i].kind, C, C, expected[i].lanes, (uint64_t)expected[i].kilobytes << 10);
+        ck_assert_int_eq(args.depth, expected[i].depth);
+        ck_assert_int_eq(args.rows, expected[i].rows);
+        ck_assert_int_eq(args.columns, expected[i].columns);
+        ck_assert_int_ge(args.group, expected[i].least_group);
     }
+}
+END_TEST
+
+/* No block has fewer channels than a vector, which would begin before it. */
+START_TEST(winograd_vectors_fit)
+{
+    static const mcl__op_kind kinds[] = {MCL__OP_conv2d, MCL__OP_conv2d_bwd_data, MCL__OP_conv2d_bwd_weight};
+    static const int others[] = {32, 45, 128};
+    int found = 0;
+    for (int i = 0; i < 3 * 3 * 2 * 14; i++) {
+        int lanes = i % 2 ? 16 : 8, K = others[i / 2 % 3];
+        uint64_t local = (uint64_t)(64 + i / 18 % 2 * 32) << (10 + i / 36); /* 64 KB to 6 MB */
+        for (int C = lanes; C <= 140; C++) {
+            mcl_winograd_args args = winograd_args(kinds[i / 6 % 3], C, K, lanes, local);
+            if (args.group == 0) continue;
+            ck_assert_msg(C / args.depth_blocks >= lanes && K / args.column_blocks >= lanes, "%d to %d in %d x %d blocks, %d lanes",
+                          C, K, args.depth_blocks, args.column_blocks, lanes);
+            found++;
+        }
+    }
+    ck_assert_int_gt(found, 10000);
 }
 END_TEST
 
@@ -604,6 +642,7 @@ int main(void)
     tcase_add_test(tcase, lanes_of_a_cpu);
     tcase_add_test(tcase, parts_for_any_device);
     tcase_add_test(tcase, winograd_in_a_cache);
+    tcase_add_test(tcase, winograd_vectors_fit);
     tcase_add_test(tcase, staging_of_a_cpu);
     tcase_add_test(tcase, winograd_blocks);
     tcase_add_test(tcase, every_operator);
