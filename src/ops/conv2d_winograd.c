@@ -129,9 +129,9 @@ static double cost_of(const shape *s, int K)
 
 /* Blocks that make the most of what stays in a cache: all channels of a source that has few, so that weights stay; else fewer
  * channels, and more tiles for each time that the weights are transformed. The smaller the cache the smaller are blocks: in 512 KB
- * those of 32x64 channels would leave room for 6 tiles, those of 16x64 do for 18 (resnet18's step takes 0.80 of the time on a Zen 3,
- * with its layers of 64 channels and the weight gradients, which now fit). Register tiles have 11 transformed tiles, which round
- * 32, 64, 128 ... up by 3 %, where 13 add up to 22; of short vectors 6. False where none fits. */
+ * those of 32x64 channels would leave room for 6 tiles, those of 16x64 do for 18 (resnet18's step takes 0.80 of the time on a
+ * Zen 3, with its layers of 64 channels and the weight gradients, which now fit). Register tiles have 11 transformed tiles, which
+ * round 32, 64, 128 ... up by 3 %, where 13 add up to 22; of short vectors 6. False where none fits. */
 static bool choose_shape(shape *best, int tile, int taps, int C, int K, int lanes, uint64_t local)
 {
     double least = 0;
