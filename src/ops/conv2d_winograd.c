@@ -82,12 +82,11 @@ enum {
     LEAST_TILES = 32  /* fewer do not pay for transforming the weights */
 };
 
-/* What the other stages cost, in products of a vector: a vector of weights takes WEIGHTS, a float of the source for all channels of
- * the target this many, ... */
-static const double SOURCE = 18;
-/* ... and to store a vector of sums and load it again this many. Sampled in tiles of 4x4 on a Zen 3, the source's waiting for
- * memory included. For tiles of 2x2, and for caches of less than 512 KB, nothing was measured. */
-static const double SUMS = 2.8;
+/* What stages cost beside the products, in products of a vector: transforming a vector of weights as many as WEIGHTS, a value of
+ * the source SOURCE over the channels of a block that share it, and storing a vector of sums to load it again SUMS. Sampled in
+ * tiles of 4x4 on a Zen 3, the source's waiting for memory included; nothing was measured for caches of less than 512 KB, nor
+ * for tiles of 2x2. */
+static const double SOURCE = 18, SUMS = 2.8;
 
 /* TILE and TAPS, a register tile, most channels of the source and of the target in a block, how many blocks there are, and the
  * most tiles that are in scratch together. */
