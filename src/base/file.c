@@ -37,6 +37,11 @@ static ssize_t read_all(int file, char *target, size_t capacity)
     return (ssize_t)have;
 }
 
+static mcl_status too_large(const char *path, uint64_t limit, mcl_error *error)
+{
+    return mcl__fail(error, MCL_ERROR_IO, "cannot read %s: it is larger than %llu bytes", path, (unsigned long long)limit);
+}
+
 mcl_status mcl__file_read(const char *path, uint64_t limit, char **data, size_t *bytes, mcl_error *error)
 {
     if (limit == 0) limit = UINT64_C(1) << 30;
@@ -48,6 +53,10 @@ mcl_status mcl__file_read(const char *path, uint64_t limit, char **data, size_t 
     if (file < 0) return mcl__file_fail(error, errno, "read", path);
     if (fstat(file, &about) != 0 || S_ISDIR(about.st_mode)) {
         status = mcl__file_fail(error, S_ISDIR(about.st_mode) ? EISDIR : errno, "read", path);
+        goto done;
+    }
+    if (S_ISREG(about.st_mode) && (uint64_t)about.st_size > limit) {
+        status = too_large(path, limit, error);
         goto done;
     }
     size_t wanted = (uint64_t)about.st_size < limit ? (size_t)about.st_size + 2 : (size_t)limit + 2;
@@ -63,8 +72,7 @@ mcl_status mcl__file_read(const char *path, uint64_t limit, char **data, size_t 
         }
         have += (size_t)got;
         if (have > limit) {
-            status = mcl__fail(error, MCL_ERROR_IO, "cannot read %s: it is larger than %llu bytes", path,
-                               (unsigned long long)limit);
+            status = too_large(path, limit, error);
             goto done;
         }
         if (have < capacity - 1) break;

@@ -19,6 +19,36 @@ bool mcl__json_carries(const char *text)
     return made != NULL;
 }
 
+/* Bytes of the character that text begins with; 0: it begins with none. */
+static size_t character(const char *text)
+{
+    for (size_t bytes = 1; bytes <= 4 && text[bytes - 1]; bytes++) {
+        json_t *made = json_stringn(text, bytes);
+        json_decref(made);
+        if (made) return bytes;
+    }
+    return 0;
+}
+
+json_t *mcl__json_text(const char *text)
+{
+    static const char replacement[] = "\xEF\xBF\xBD";
+    json_t *made = json_string(text);
+    if (made) return made;
+    char *clean = malloc(3 * strlen(text) + 1), *at = clean;
+    if (!clean) return NULL;
+    while (*text) {
+        size_t bytes = character(text);
+        memcpy(at, bytes ? text : replacement, bytes ? bytes : 3);
+        at += bytes ? bytes : 3;
+        text += bytes ? bytes : 1;
+    }
+    *at = 0;
+    made = json_string(clean);
+    free(clean);
+    return made;
+}
+
 mcl_status mcl__json_read(const char *path, json_t **root, mcl_error *error)
 {
     char *text;

@@ -19,7 +19,7 @@ struct mcl__yaml_node {
     const char *source;      /* the file, or "--set key.path" */
     const char *key;         /* of a mapping's child, else NULL */
     const char *text;        /* of a scalar, else NULL */
-    mcl__yaml_node *first, *next;
+    mcl__yaml_node *first, *last, *next;
     int count;               /* children */
 };
 

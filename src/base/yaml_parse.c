@@ -46,9 +46,9 @@ mcl__yaml_node *mcl__yaml_new(mcl__yaml *yaml, mcl__yaml_kind kind, const char *
 
 void mcl__yaml_append(mcl__yaml_node *parent, mcl__yaml_node *child)
 {
-    mcl__yaml_node **end = &parent->first;
-    while (*end) end = &(*end)->next;
-    *end = child;
+    if (parent->last) parent->last->next = child;
+    else parent->first = child;
+    parent->last = child;
     parent->count++;
 }
 

@@ -69,6 +69,7 @@ static void replace(mcl__yaml_node *target, const mcl__yaml_node *value, const c
     target->quoted = value->quoted;
     target->text = value->text;
     target->first = value->first;
+    target->last = value->last;
     target->count = value->count;
     target->source = source;
     target->line = target->key_line = 0;
