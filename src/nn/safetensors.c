@@ -96,13 +96,13 @@ static mcl_status check_metadata(const mcl__safetensors *file, json_t *metadata,
     return MCL_OK;
 }
 
-/* Ours have a writer and a checksum, so that the loss of either key is noticed. It was made with zeros in the place of its
- * digits, which is the first such place in the header. */
+/* Ours have a checksum, and a writer that is us, so that the loss of either key is noticed. It was made with zeros in the place of
+ * its digits, which is the first such place in the header. */
 static mcl_status check_sum(const mcl__safetensors *file, size_t bytes, size_t header_bytes, mcl_error *error)
 {
     static const char mark[] = "\"xxh64\":\"";
-    const char *wanted = mcl__safetensors_metadata(file, "xxh64");
-    if (!wanted && !mcl__safetensors_metadata(file, "writer")) return MCL_OK; /* another program's: ours have both */
+    const char *wanted = mcl__safetensors_metadata(file, "xxh64"), *writer = mcl__safetensors_metadata(file, "writer");
+    if (!wanted && !(writer && strncmp(writer, "monocle ", 8) == 0)) return MCL_OK; /* another program's */
     char *digits = memmem((char *)file->bytes + 8, header_bytes, mark, sizeof mark - 1), kept[16], have[17];
     if (!wanted || !digits || (digits += sizeof mark - 1) + 16 > (char *)file->bytes + 8 + header_bytes)
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s: its checksum is damaged", file->path);

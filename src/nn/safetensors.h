@@ -1,7 +1,7 @@
 /* The safetensors format: 8 bytes with the length of a JSON header (little endian), the header, the tensors' bytes.
  *   {"__metadata__": {"key": "text"}, "conv1.weight": {"dtype": "F32", "shape": [32, 1, 5, 5], "data_offsets": [0, 3200]}}
  * Ours carry in the metadata, as "xxh64", the XXH64 of the whole file with these 16 digits taken as zeros, and a
- * "writer"; where either is there, readers want the checksum to be right.
+ * "writer" that begins with "monocle "; where either is there, readers want the checksum to be right.
  * Source: the format's description at github.com/huggingface/safetensors. */
 #ifndef MCL_NN_SAFETENSORS_H
 #define MCL_NN_SAFETENSORS_H

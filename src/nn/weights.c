@@ -46,7 +46,7 @@ static mcl_status add_one(mcl__model *model, const mcl__slab *slab, const mcl__s
     size_t count = (size_t)mcl__shape_elements(slot->shape);
     float *logical = calloc(count, 2 * sizeof *logical);
     if (!logical) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for tensor %s", name.text);
-    mcl_status status = mcl__model_read(model, slab, slot, logical);
+    mcl_status status = mcl__model_read(slab, slot, logical);
     if (status == MCL_OK) {
         int64_t shape[4];
         int rank = file_shape(slot, shape);

@@ -333,13 +333,14 @@ static mcl_status add_block(builder *b, const scope *in, const mcl__yaml_node *n
     const mcl__yaml_node *layers = mcl__yaml_find(node, "layers"), *times = mcl__yaml_find(node, "repeat");
     if (!times) return add_items(b, &inner, layers, x, error);
     MCL_TRY(mcl__yaml_int(times, 1, MOST_REPEATS, &repeat, error));
-    if (!layers->first)
-        return mcl__yaml_fail(layers, error, "a block that repeats needs layers"); /* else nested blocks repeat for ever */
     char unnamed[32] = "";
     if (!mcl__yaml_find(node, "name")) snprintf(unnamed, sizeof unnamed, "block_%d.", ++b->blocks);
     for (int64_t i = 0; i < repeat; i++) {
+        size_t before = b->network->layers;
         MCL_TRY(extend(node, &inner, unnamed, (int)i, &one, error));
         MCL_TRY(add_items(b, &one, layers, x, error));
+        if (b->network->layers == before) /* nested blocks would repeat for ever */
+            return mcl__yaml_fail(layers, error, "a block that repeats needs layers");
     }
     return MCL_OK;
 }

@@ -146,6 +146,7 @@ static const struct { const char *text, *expected; } bad[] = {
     {"layers: relu", "c.yaml:1:9: "},
     {"network: {input: [28, 28]}", "c.yaml:1:18: the input is [height, width, channels], but has 2 sizes"},
     {"network: {input: [28, 28, 0], layers: []}", "c.yaml:1:27: "},
+    {"layers:\n  - block: {repeat: 1000, layers: [{dropout: {drop: 0}}]}\n", "a block that repeats needs layers"},
     {"network: {input: [28, 28, 1]}", "a network needs layers, or the name of a ready-made one"},
     {"layers:\n  - convd2: {filters: 3}\n", "c.yaml:2:5: unknown key \"convd2\"; did you mean \"conv2d\"?"},
     {"layers:\n  - rellu\n", "c.yaml:2:5: unknown kind of layer \"rellu\"; did you mean \"relu\"?"},
