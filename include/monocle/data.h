@@ -48,9 +48,9 @@ typedef struct mcl_dataset_options {
     uint64_t cache_bytes;            /* its limit; pictures beyond it are decoded each time [4 GiB] */
 
     double validation;               /* fraction of the training part to validate on, where there is no such part [0: none] */
-    double test;                     /* fraction of all to hold out for the test, where there is no such part [0: none] */
+    double test;                     /* fraction of the training part to hold out for the test, where there is none [0: none] */
     uint64_t seed;                   /* of these two draws and of limit */
-    int limit;                       /* at most so many samples in each part, drawn evenly by class [0: no limit] */
+    int limit;                       /* at most so many samples in each part, each class in proportion [0: no limit] */
 
     bool stream;                     /* never hold all pixels in memory */
     uint64_t memory_bytes;           /* PICTURES: stream when all pixels take more than this [half of the machine's] */

@@ -37,18 +37,38 @@ static bool ends_with(const char *text, const char *end)
 
 static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
+/* Leaves out NAME.gz where NAME is there too, as `gunzip -k` leaves them: else every picture would be there twice. */
+static void drop_twins(struct files *files)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < files->count; i++) {
+        bool twin = false;
+        for (size_t k = 0; k < kept && !twin; k++) {
+            size_t length = strlen(files->names[k]);
+            twin = strncmp(files->names[i], files->names[k], length) == 0 && strcmp(files->names[i] + length, ".gz") == 0;
+        }
+        if (twin) free(files->names[i]);
+        else files->names[kept++] = files->names[i];
+    }
+    files->count = kept;
+}
+
 /* PREFIX*.bin and PREFIX*.bin.gz, in byte order of the names. */
 static mcl_status list_files(const char *folder, const char *prefix, struct files *files, mcl_error *error)
 {
     DIR *listing = opendir(folder);
     if (!listing) return mcl__file_fail(error, errno, "read folder", folder);
     bool good = true;
-    for (struct dirent *entry; good && (entry = readdir(listing));)
+    errno = 0;
+    for (struct dirent *entry; good && (entry = readdir(listing)); errno = 0)
         if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
             (ends_with(entry->d_name, ".bin") || ends_with(entry->d_name, ".bin.gz")))
             good = add_file(files, entry->d_name);
+    int code = good ? errno : 0;
     closedir(listing);
+    if (code) return mcl__file_fail(error, code, "read folder", folder);
     if (files->count) qsort(files->names, files->count, sizeof *files->names, compare_names);
+    drop_twins(files);
     return good ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "%s: no memory", folder);
 }
 

@@ -3,11 +3,11 @@
 #include "data/dataset.h"
 #include <dirent.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 /* What a folder holds, each list in byte order, so that no locale and no file system decides the numbering. */
@@ -36,21 +36,35 @@ static bool add_name(char ***names, size_t *count, size_t *capacity, char *name)
     return true;
 }
 
-/* Full paths; names that begin with a dot are not there. */
+/* What a name, or what it links to, is; a link to nothing is a file, so that reading it tells. */
+enum kind { A_FOLDER, A_FILE, NEITHER };
+static enum kind kind_of(const struct dirent *entry, const char *path)
+{
+    struct stat about;
+    if (entry->d_type == DT_DIR) return A_FOLDER;
+    if (entry->d_type == DT_REG || stat(path, &about) != 0) return A_FILE;
+    return S_ISDIR(about.st_mode) ? A_FOLDER : S_ISREG(about.st_mode) ? A_FILE : NEITHER;
+}
+
+/* Full paths; names that begin with a dot are not there, nor what is neither file nor folder: a pipe would keep its reader for
+ * ever. */
 static mcl_status list(const char *path, struct listing *listing, mcl_error *error)
 {
     DIR *opened = opendir(path);
     if (!opened) return mcl__file_fail(error, errno, "read folder", path);
     bool good = true;
-    for (struct dirent *entry; good && (entry = readdir(opened));) {
+    errno = 0;
+    for (struct dirent *entry; good && (entry = readdir(opened)); errno = 0) {
         if (entry->d_name[0] == '.') continue;
         char *full = mcl__text("%s/%s", path, entry->d_name);
-        if (entry->d_type == DT_DIR || (entry->d_type != DT_REG && full && mcl__folder_exists(full)))
-            good = add_name(&listing->folders, &listing->folder_count, &listing->folder_capacity, full);
-        else
-            good = add_name(&listing->files, &listing->file_count, &listing->file_capacity, full);
+        enum kind kind = full ? kind_of(entry, full) : A_FILE;
+        if (kind == A_FOLDER) good = add_name(&listing->folders, &listing->folder_count, &listing->folder_capacity, full);
+        else if (kind == A_FILE) good = add_name(&listing->files, &listing->file_count, &listing->file_capacity, full);
+        else free(full);
     }
+    int code = good ? errno : 0;
     closedir(opened);
+    if (code) return mcl__file_fail(error, code, "read folder", path);
     if (!good) return mcl__fail(error, MCL_ERROR_MEMORY, "%s: no memory", path);
     if (listing->folder_count) qsort(listing->folders, listing->folder_count, sizeof *listing->folders, compare_names);
     if (listing->file_count) qsort(listing->files, listing->file_count, sizeof *listing->files, compare_names);
