@@ -15,6 +15,9 @@ typedef struct mcl_conv2d_args {
 /* y (rows,K) = x (rows,C) * w (C,K) */
 typedef struct mcl_dense_args { int rows, C, K; } mcl_dense_args;
 
+/* Work-items of a work-group that reduces (group.h): a power of two. */
+#define MCL_GROUP 64
+
 /* Epilogue codes, applied to element v at (row, channel); row counts pixels over the whole tensor. */
 #define MCL_EPILOGUE_MAX 6
 #define MCL_EP_BIAS 1        /* v + t[channel] */

@@ -3,9 +3,9 @@
 #ifndef MCL_GROUP_H
 #define MCL_GROUP_H
 
-#ifndef GROUP
-#define GROUP 64 /* a power of two */
-#endif
+#include "args.h"
+
+#define GROUP MCL_GROUP
 
 /* What work-item 0 left in lane[0]. */
 float group_result(local float *lane)

@@ -19,7 +19,7 @@
 #define P 12 /* rows of a tile */
 #endif
 #define WIDTH (NV * VW)
-#define MARGIN 48 /* floats, and so pixels, that a tile may pass the end of what it is to read */
+#define MARGIN (P > WIDTH ? P : WIDTH) /* floats, and so pixels, that a tile may pass the end of what it is to read */
 
 /* `count` columns of dy's pixels [first, first + pixels), from `column` on. */
 void stage_gradient(__local float *staged, int pitch, __global const float *dy, int first, int pixels, int column, int count,

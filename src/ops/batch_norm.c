@@ -13,7 +13,7 @@
 #include "ops/spread.h"
 #include <math.h>
 
-mcl_batch_norm_args mcl__batch_norm_args(const mcl__problem *problem)
+static mcl_batch_norm_args norm_args(const mcl__problem *problem)
 {
     int C = mcl__shape_channels(problem->in[0]), rows = mcl__shape_elements(problem->in[0]) / C;
     if (problem->op == MCL__OP_batch_norm_track) rows = problem->attrs.norm.rows;
@@ -95,7 +95,7 @@ static void name_kernel(mcl__lowering *lowering, const char *name, int width)
 /* One work-item a channel, a kernel of one name: the references of all that end in vectors of C. */
 static void lower_channels(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_batch_norm_args args = mcl__batch_norm_args(problem);
+    mcl_batch_norm_args args = norm_args(problem);
     name_kernel(lowering, mcl__op_get(problem->op)->name, mcl__spread_width_of_rows(lowering, args.C));
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__lower_linear(lowering, (size_t)args.C);
@@ -137,7 +137,7 @@ void mcl__lower_stats_merge(mcl__lowering *lowering, mcl__operand partial, int p
 
 static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_batch_norm_args args = mcl__batch_norm_args(problem);
+    mcl_batch_norm_args args = norm_args(problem);
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     mcl__operand partial = mcl__lower_workspace(lowering, mcl__stats_bytes(split.parts, mcl__split_stride(split)));
 
@@ -153,7 +153,7 @@ static void lower_stats_split(mcl__lowering *lowering, const mcl__problem *probl
 
 static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_batch_norm_args args = mcl__batch_norm_args(problem);
+    mcl_batch_norm_args args = norm_args(problem);
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     mcl__operand partial = mcl__lower_workspace(lowering, 2 * mcl__split_bytes(split));
 
@@ -180,7 +180,7 @@ static void lower_reduce_split(mcl__lowering *lowering, const mcl__problem *prob
 
 static void lower_data_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_batch_norm_args args = mcl__batch_norm_args(problem);
+    mcl_batch_norm_args args = norm_args(problem);
     mcl__row_split split = mcl__split_rows(lowering, args.rows, args.C);
     int width = mcl__spread_width_dividing(lowering, args.C), parts = split.parts;
     if (mcl__lowering_capabilities(lowering)->type != MCL_DEVICE_CPU) parts = (args.rows - 1) / ROWS_EACH + 1;
@@ -191,7 +191,7 @@ static void lower_data_wide(mcl__lowering *lowering, const mcl__problem *problem
 
 static void lower_data_reference(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_batch_norm_args args = mcl__batch_norm_args(problem);
+    mcl_batch_norm_args args = norm_args(problem);
     mcl__lower_kernel(lowering, "batch_norm", "batch_norm_bwd_data", NULL, NULL);
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__spread_grid(lowering, args.C, args.rows);
@@ -258,11 +258,16 @@ static mcl_status infer_reduce(mcl__problem *problem, mcl_error *error)
     return infer_vectors(problem, rules, COUNT(rules), 2, error);
 }
 
+static double flops_reduce(const mcl__problem *problem)
+{
+    return 8.0 * mcl__shape_elements(problem->in[0]);
+}
+
 static const mcl__variant reduce_variants[] = {
     {"split", mcl__on_opencl, lower_reduce_split}, {"reference", NULL, lower_channels}, {0}};
 
 const mcl__op mcl__op_batch_norm_bwd_reduce = {
-    .name = "batch_norm_bwd_reduce", .inputs = 6, .outputs = 2, .infer = infer_reduce, .flops = flops_stats,
+    .name = "batch_norm_bwd_reduce", .inputs = 6, .outputs = 2, .infer = infer_reduce, .flops = flops_reduce,
     .variants = reduce_variants,
 };
 
@@ -278,7 +283,7 @@ static mcl_status infer_data(mcl__problem *problem, mcl_error *error)
 
 static double flops_data(const mcl__problem *problem)
 {
-    return 5.0 * mcl__shape_elements(problem->in[0]);
+    return 9.0 * mcl__shape_elements(problem->in[0]);
 }
 
 static const mcl__variant data_variants[] = {

@@ -298,19 +298,19 @@ void mcl__conv2d_lower_gemm(mcl__lowering *lowering, const mcl__problem *problem
 
 /* --- for others' products */
 
-int mcl__gemm_rows(mcl__gemm_tile tile)
+int mcl__gemm_rows(mcl__gemm_tile t)
 {
-    return rows_of(tile);
+    return rows_of(t);
 }
 
-int64_t mcl__gemm_groups(mcl__gemm_tile tile, int rows, int columns)
+int64_t mcl__gemm_groups(mcl__gemm_tile t, int rows, int columns)
 {
-    return groups_of(tile, rows, columns);
+    return groups_of(t, rows, columns);
 }
 
-int mcl__gemm_slots(mcl__gemm_tile tile, const mcl__capabilities *capabilities)
+int mcl__gemm_slots(mcl__gemm_tile t, const mcl__capabilities *capabilities)
 {
-    return slots_of(tile, units_of(capabilities));
+    return slots_of(t, units_of(capabilities));
 }
 
 int mcl__gemm_tiles(int rows, int columns, const mcl__capabilities *capabilities, mcl__parameters *list)

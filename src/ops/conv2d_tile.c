@@ -27,7 +27,7 @@ static const tile *tiles_of(const mcl__capabilities *capabilities, int *count)
     return gpu ? gpu_tiles : wide ? cpu_tiles : short_cpu_tiles;
 }
 
-/* The tile that wastes the fewest columns; of equals, the widest. */
+/* The tile that wastes the fewest columns; of equals, the last in the list, the quickest. */
 static int best_tile(int columns, const mcl__capabilities *capabilities)
 {
     int count, best = 0, least = INT_MAX;

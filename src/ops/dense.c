@@ -7,14 +7,8 @@
 mcl_dense_args mcl__dense_args(const mcl__problem *problem)
 {
     const mcl__shape *in = problem->in;
-    switch (problem->op) {
-    case MCL__OP_dense_bwd_data:
-        return (mcl_dense_args){in[0].d[0], in[1].d[0], in[0].d[1]};
-    case MCL__OP_dense_bwd_weight:
-        return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
-    default:
-        return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
-    }
+    if (problem->op == MCL__OP_dense_bwd_data) return (mcl_dense_args){in[0].d[0], in[1].d[0], in[0].d[1]};
+    return (mcl_dense_args){in[0].d[0], in[0].d[1], in[1].d[1]};
 }
 
 /* The two operands are f32 matrices, and dimension `a` of the first is dimension `b` of the second. */

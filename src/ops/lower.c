@@ -191,8 +191,7 @@ bool mcl__variant_applies(const mcl__variant *variant, const mcl__problem *probl
     return !variant->applicable || variant->applicable(problem, capabilities);
 }
 
-/* Is this the variant that `force`, "NAME", "NAME:CANDIDATE" or "NAME(PARAMETERS)", names? */
-static bool named(const mcl__variant *variant, const char *force)
+bool mcl__variant_named(const mcl__variant *variant, const char *force)
 {
     size_t length = strlen(variant->name);
     return strncmp(force, variant->name, length) == 0 && strchr(":(", force[length]);
@@ -202,7 +201,7 @@ const mcl__variant *mcl__lower_variant(const mcl__problem *problem, const mcl__c
 {
     const mcl__variant *variants = mcl__op_get(problem->op)->variants;
     for (const mcl__variant *v = variants; force && v && v->name; v++)
-        if (named(v, force) && mcl__variant_applies(v, problem, capabilities)) return v;
+        if (mcl__variant_named(v, force) && mcl__variant_applies(v, problem, capabilities)) return v;
     for (const mcl__variant *v = variants; v && v->name; v++)
         if (mcl__variant_applies(v, problem, capabilities) && !(v->yields && v->yields(problem, capabilities))) return v;
     return NULL;
@@ -225,12 +224,13 @@ static mcl__parameters choose_parameters(const mcl__lowering *lowering, const mc
 {
     mcl__parameters list[MCL__MOST_CANDIDATES] = {0};
     int count = variant->candidates ? variant->candidates(problem, lowering->capabilities, list) : 0;
-    bool asked = lowering->force && named(variant, lowering->force);
+    bool asked = lowering->force && mcl__variant_named(variant, lowering->force);
     assert(count <= MCL__MOST_CANDIDATES);
     return list[asked ? asked_candidate(lowering->force, variant->name, list, count) : 0];
 }
 
-void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out)
+/* Emits another operator's problem, whose inputs and outputs are operands of this node, with the variant that serves it. */
+static void lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out)
 {
     mcl__lowering whole = *lowering;
     const mcl__variant *variant = mcl__lower_variant(part, lowering->capabilities, lowering->force);
@@ -260,7 +260,7 @@ static void lower_map(mcl__lowering *lowering, const mcl__problem *problem, mcl_
         map.in[map.inputs] = problem->in[problem->inputs - 1];
         in[map.inputs++] = mcl__in(problem->inputs - 1);
     }
-    mcl__lower_part(lowering, &map, in, &y);
+    lower_part(lowering, &map, in, &y);
 }
 
 void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, int first)
@@ -286,7 +286,7 @@ void mcl__lower_stats(mcl__lowering *lowering, const mcl__problem *problem)
     mcl__problem stats = {.op = MCL__OP_batch_norm_stats, .inputs = 1, .outputs = 2, .in[0] = problem->out[0],
                           .out = {problem->out[1], problem->out[2]}};
     mcl__operand in = mcl__out(0), out[] = {mcl__out(1), mcl__out(2)};
-    mcl__lower_part(lowering, &stats, &in, out);
+    lower_part(lowering, &stats, &in, out);
 }
 
 void mcl__lower_algorithm(mcl__lowering *lowering, mcl__algorithm algorithm)

@@ -66,7 +66,6 @@ typedef struct mcl__prologue {
     int count;
     mcl_epilogue_code code[MCL__PROLOGUE_MAX];
 } mcl__prologue;
-int mcl__prologue_tensors(const mcl__prologue *prologue);
 
 /* One node's work, free of graph and device: what variants look at, and what oracle and tests compute. */
 typedef struct mcl__problem {
@@ -83,8 +82,6 @@ int mcl__epilogue_input(const mcl__problem *problem, int first); /* index of the
 /* Argument structs from a problem, shared by variants, native and tests. */
 mcl_conv2d_args mcl__conv2d_args(const mcl__problem *problem); /* all three passes; of a dense layer, as a 1x1 convolution */
 mcl_dense_args mcl__dense_args(const mcl__problem *problem);
-mcl_pool_args mcl__pool_args(const mcl__problem *problem);
-mcl_batch_norm_args mcl__batch_norm_args(const mcl__problem *problem);
 mcl_map_args mcl__map_args(const mcl__problem *problem, int first_code, int count); /* of the epilogue's codes on out[0] */
 
 /* --- Lowering: a variant turns a problem into commands ---------------------------------------------------------------- */
@@ -183,8 +180,6 @@ void mcl__lower_epilogue(mcl__lowering *lowering, const mcl__problem *problem, i
 /* Emits the kernels of batch_norm_stats on out(0), for out(1) and out(2): lowering does for a variant that takes no STATS, and one
  * that takes them calls it where it does not after all. */
 void mcl__lower_stats(mcl__lowering *lowering, const mcl__problem *problem);
-/* Emits another operator's problem, whose inputs and outputs are operands of this node, with the variant that serves it. */
-void mcl__lower_part(mcl__lowering *lowering, const mcl__problem *part, const mcl__operand *in, const mcl__operand *out);
 /* Says that the result's rounding errors are not those of the plain sum. */
 void mcl__lower_algorithm(mcl__lowering *lowering, mcl__algorithm algorithm);
 const mcl__capabilities *mcl__lowering_capabilities(const mcl__lowering *lowering);
@@ -221,6 +216,8 @@ typedef struct mcl__variant {
 } mcl__variant;
 
 bool mcl__variant_applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities);
+/* Is this the variant that `force`, "NAME", "NAME:CANDIDATE" or "NAME(PARAMETERS)", names? */
+bool mcl__variant_named(const mcl__variant *variant, const char *force);
 
 /* Lowers with the first applicable variant that does not yield, or with the one named `force` where it exists and applies
  * ("reference" exists everywhere; another name that an operator does not have means its default). "tile:2" is a variant's candidate
@@ -243,7 +240,6 @@ int mcl__build(mcl__builder *builder, mcl__op_kind op, const mcl__attrs *attrs, 
 mcl__shape mcl__build_shape(const mcl__builder *builder, int tensor);
 /* One pointwise code as a map node: y = code(x, tensors). t and u -1 when unused. */
 int mcl__build_map(mcl__builder *builder, const mcl_epilogue_code *code, int x, int t, int u);
-int mcl__build_step(mcl__builder *builder); /* the step block's tensor */
 bool mcl__build_wanted(const mcl__builder *builder, int tensor); /* does anything need this tensor's gradient? */
 int mcl__build_gradient(mcl__builder *builder, int tensor);      /* the sum of its contributions so far, or -1 */
 void mcl__build_contribute(mcl__builder *builder, int tensor, int gradient);
@@ -281,7 +277,7 @@ typedef struct mcl__op {
 #undef MCL_OP
 const mcl__op *mcl__op_get(mcl__op_kind kind);
 
-/* Registers the reference kernels with the native device. Idempotent; called before a device is opened by those above. */
+/* Registers the reference kernels with the native device. Idempotent; called before the first of them is asked for. */
 void mcl__ops_register_native(void);
 
 #endif

@@ -6,8 +6,6 @@
 #include "ops/signature.h"
 #include "ops/spread.h"
 
-#define GROUP 64 /* work-items of a launch of one work-group */
-
 static mcl_status infer_state(mcl__problem *problem, const mcl__rule *rules, int count, mcl_error *error)
 {
     MCL_TRY(mcl__signature_check(problem, rules, count, error));
@@ -29,13 +27,13 @@ static void name_kernel(mcl__lowering *lowering, const char *name)
 
 static void one_group(mcl__lowering *lowering)
 {
-    size_t size = GROUP;
+    size_t size = MCL_GROUP;
     mcl__lower_sizes(lowering, 1, &size, &size);
 }
 
 static bool group_applies(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    return mcl__on_opencl(problem, capabilities) && capabilities->max_work_group >= GROUP;
+    return mcl__on_opencl(problem, capabilities) && capabilities->max_work_group >= MCL_GROUP;
 }
 
 /* --- outcome --- */

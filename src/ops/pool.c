@@ -17,7 +17,7 @@ static bool is_global(mcl__op_kind op)
     return op == MCL__OP_global_avg_pool || op == MCL__OP_global_avg_pool_bwd;
 }
 
-mcl_pool_args mcl__pool_args(const mcl__problem *problem)
+static mcl_pool_args pool_args(const mcl__problem *problem)
 {
     const mcl__attrs *attrs = &problem->attrs;
     mcl__shape x = problem->in[0], y = problem->out[0];
@@ -173,14 +173,14 @@ static void global_gradient(mcl__builder *builder, const mcl__node_view *node)
 
 static double flops(const mcl__problem *problem)
 {
-    mcl_pool_args args = mcl__pool_args(problem);
+    mcl_pool_args args = pool_args(problem);
     return (double)args.N * args.OH * args.OW * args.C * args.KH * args.KW;
 }
 
 /* A work-item walks a row of pixels: of `rows` (N,rows,pixels,C). */
 static void lower_rows(mcl__lowering *lowering, const mcl__problem *problem, const char *name, mcl__shape rows, int width)
 {
-    mcl_pool_args args = mcl__pool_args(problem);
+    mcl_pool_args args = pool_args(problem);
     mcl__lower_kernel(lowering, "pool", name, NULL, "-DWIDTH=%d%s", width, mcl__spread_aligned(lowering));
     mcl__lower_operands(lowering, problem, &args, sizeof args);
     mcl__spread_pixels(lowering, rows.d[3] / width, rows.d[2], rows.d[0] * rows.d[1]);
@@ -197,7 +197,7 @@ static const char *const names[MCL__OP_COUNT] = {
 
 static void lower_wide(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    mcl_pool_args args = mcl__pool_args(problem);
+    mcl_pool_args args = pool_args(problem);
     int width = mcl__spread_width_dividing(lowering, args.C);
     bool apart = args.stride_h >= args.KH && args.stride_w >= args.KW;
     if (problem->op == MCL__OP_max_pool_bwd && apart)

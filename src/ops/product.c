@@ -41,7 +41,7 @@ static double tile_cost(mcl__product_tile t, int columns)
     return pace * mcl__round_up(columns, t.NV * t.VW);
 }
 
-/* The cheapest tile; of equals, the second. Not the last, whose short rows are staged for too few columns. The rows have no say,
+/* The cheapest tile; of equals, the second. Not 6x4, whose short rows are staged for too few columns. The rows have no say,
  * since a batch of another size is to take the same program. */
 static mcl__product_tile choose_tile(int columns, const mcl__capabilities *capabilities)
 {

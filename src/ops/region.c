@@ -46,7 +46,7 @@ static mcl_status infer_concat(mcl__problem *problem, mcl_error *error)
                              mcl__shape_text(problem->in[0], text_first), mcl__shape_text(x, text), axis);
         along += x.d[axis];
     }
-    y.d[axis] = along > INT32_MAX ? INT32_MAX : (int)along;
+    y.d[axis] = along > INT32_MAX ? 0 : (int)along; /* 0: no shape that is possible */
     return mcl__signature_output(problem, 0, y, MCL_F32, error);
 }
 

@@ -84,7 +84,7 @@ int mcl__epilogue_points(const mcl__epilogue *epilogue)
     return epilogue->count - mcl__epilogue_has_stats(epilogue);
 }
 
-int mcl__prologue_tensors(const mcl__prologue *prologue)
+static int prologue_tensors(const mcl__prologue *prologue)
 {
     int tensors = 0;
     for (int i = 0; i < prologue->count; i++) tensors += mcl__epilogue_tensors(&prologue->code[i]);
@@ -93,7 +93,7 @@ int mcl__prologue_tensors(const mcl__prologue *prologue)
 
 int mcl__epilogue_input(const mcl__problem *problem, int first)
 {
-    return mcl__op_get(problem->op)->inputs + mcl__prologue_tensors(&problem->prologue) +
+    return mcl__op_get(problem->op)->inputs + prologue_tensors(&problem->prologue) +
            mcl__epilogue_tensors_of(&problem->epilogue, 0, first);
 }
 

@@ -3,7 +3,7 @@
 
 static const struct { mcl__dtype dtype; int rank; } forms[] = { /* rank 0: another input decides */
     [MCL__FORM_ANY] = {MCL_F32, 0},        [MCL__FORM_IMAGES] = {MCL_F32, 4},      [MCL__FORM_MATRIX] = {MCL_F32, 2},
-    [MCL__FORM_LIKE_FIRST] = {MCL_F32, 0}, [MCL__FORM_PER_CHANNEL] = {MCL_F32, 1}, [MCL__FORM_PER_ROW] = {MCL_F32, 1},
+    [MCL__FORM_LIKE_FIRST] = {MCL_F32, 0}, [MCL__FORM_PER_CHANNEL] = {MCL_F32, 1},
     [MCL__FORM_LABELS] = {MCL_I32, 1},     [MCL__FORM_INDEX] = {MCL_U8, 0},        [MCL__FORM_PIXELS] = {MCL_U8, 4},
     [MCL__FORM_ORDER] = {MCL_I32, 1},      [MCL__FORM_VECTOR] = {MCL_F32, 1},      [MCL__FORM_STEP] = {MCL_BYTES, 1},
     [MCL__FORM_STATE] = {MCL_BYTES, 1},
@@ -17,7 +17,6 @@ static mcl__shape wanted_shape(mcl__form form, mcl__shape first)
     case MCL__FORM_LIKE_FIRST:
     case MCL__FORM_INDEX: return first;
     case MCL__FORM_PER_CHANNEL: return mcl__shape_of_vector(mcl__shape_channels(first));
-    case MCL__FORM_PER_ROW:
     case MCL__FORM_LABELS: return mcl__shape_of_vector(first.d[0]);
     case MCL__FORM_STEP: return mcl__shape_of_vector(sizeof(mcl_step));
     case MCL__FORM_STATE: return mcl__shape_of_vector(sizeof(mcl_state));

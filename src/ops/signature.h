@@ -9,8 +9,7 @@ typedef enum mcl__form {
     MCL__FORM_MATRIX,      /* f32 (R,C) */
     MCL__FORM_LIKE_FIRST,  /* f32 of the first input's shape */
     MCL__FORM_PER_CHANNEL, /* f32 (C) of the first input */
-    MCL__FORM_PER_ROW,     /* f32 (R), the first input's first dimension */
-    MCL__FORM_LABELS,      /* i32 (R), likewise */
+    MCL__FORM_LABELS,      /* i32 (R), the first input's first dimension */
     MCL__FORM_ORDER,       /* i32 (n) */
     MCL__FORM_INDEX,       /* u8 of the first input's shape */
     MCL__FORM_PIXELS,      /* u8 (S,H,W,C) */

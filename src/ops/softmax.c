@@ -62,16 +62,14 @@ static void lower_rows(mcl__lowering *lowering, const mcl__problem *problem)
 
 /* --- group: a work-group for each row, where neighbouring work-items must read neighbours and each gets some --- */
 
-#define GROUP 64
-
 static bool group_applies(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    return capabilities->type == MCL_DEVICE_GPU && capabilities->max_work_group >= GROUP && problem->in[0].d[1] >= GROUP;
+    return capabilities->type == MCL_DEVICE_GPU && capabilities->max_work_group >= MCL_GROUP && problem->in[0].d[1] >= MCL_GROUP;
 }
 
 static void lower_group(mcl__lowering *lowering, const mcl__problem *problem)
 {
-    size_t local = GROUP, global = local * (size_t)name_kernel(lowering, problem, true).rows;
+    size_t local = MCL_GROUP, global = local * (size_t)name_kernel(lowering, problem, true).rows;
     mcl__lower_sizes(lowering, 1, &global, &local);
 }
 

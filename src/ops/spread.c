@@ -74,17 +74,22 @@ void mcl__spread_items(mcl__lowering *lowering, int items, int cost)
     mcl__lower_sizes(lowering, 1, &global, &local);
 }
 
+/* The sizes along columns and rows; work-groups along columns first. */
+static void choose_grid(const mcl__lowering *lowering, int columns, int rows, size_t global[2], size_t local[2])
+{
+    uint64_t largest = mcl__lowering_capabilities(lowering)->max_work_group;
+    size_t items = on_cpu(lowering) || (largest && largest < 128) ? 1 : 128;
+    local[0] = local[1] = 1;
+    while (local[0] < items && local[0] < (size_t)columns) local[0] *= 2;
+    while (local[0] * local[1] < items && local[1] < (size_t)rows) local[1] *= 2;
+    global[0] = ((size_t)columns + local[0] - 1) / local[0] * local[0];
+    global[1] = ((size_t)rows + local[1] - 1) / local[1] * local[1];
+}
+
 void mcl__spread_grid(mcl__lowering *lowering, int columns, int rows)
 {
-    size_t local[2] = {1, 1};
-    if (!on_cpu(lowering)) {
-        uint64_t largest = mcl__lowering_capabilities(lowering)->max_work_group;
-        size_t items = largest && largest < 128 ? 1 : 128;
-        while (local[0] < items && local[0] < (size_t)columns) local[0] *= 2;
-        while (local[0] * local[1] < items && local[1] < (size_t)rows) local[1] *= 2;
-    }
-    size_t global[2] = {((size_t)columns + local[0] - 1) / local[0] * local[0],
-                        ((size_t)rows + local[1] - 1) / local[1] * local[1]};
+    size_t global[2], local[2];
+    choose_grid(lowering, columns, rows, global, local);
     mcl__lower_sizes(lowering, 2, global, local);
 }
 
@@ -96,14 +101,7 @@ void mcl__spread_lines(mcl__lowering *lowering, int across, int lines)
 void mcl__spread_pixels(mcl__lowering *lowering, int vectors, int pixels, int lines)
 {
     size_t global[3] = {1, 1, (size_t)lines}, local[3] = {1, 1, 1};
-    if (!on_cpu(lowering)) {
-        uint64_t largest = mcl__lowering_capabilities(lowering)->max_work_group;
-        size_t items = largest && largest < 128 ? 1 : 128;
-        while (local[0] < items && local[0] < (size_t)vectors) local[0] *= 2;
-        while (local[0] * local[1] < items && local[1] < (size_t)pixels) local[1] *= 2;
-        global[0] = ((size_t)vectors + local[0] - 1) / local[0] * local[0];
-        global[1] = ((size_t)pixels + local[1] - 1) / local[1] * local[1];
-    }
+    if (!on_cpu(lowering)) choose_grid(lowering, vectors, pixels, global, local);
     mcl__lower_sizes(lowering, 3, global, local);
 }
 

@@ -53,6 +53,7 @@ const mcl__tuning_row *mcl__tuning_find(const mcl__tuning *tuning, const mcl__pr
     for (size_t i = 0; i < tuning->count; i++) {
         const mcl__tuning_row *row = &tuning->row[i];
         if (*row->failed || strcmp(row->problem, text) != 0) continue;
+        if (row->origin != MCL__RECORDED && mcl__tuning_failed(tuning, text, row->choice)) continue; /* since then, or here */
         if (!best || nearer(row, best, batch)) best = row;
     }
     return best;
@@ -80,7 +81,7 @@ mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, c
 {
     const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
     MCL_TRY(mcl__lower(problem, capabilities, row ? row->choice : force, out, error));
-    if (force) out->origin = MCL__FORCED;
+    if (force && out->variant && mcl__variant_named(out->variant, force)) out->origin = MCL__FORCED;
     if (!row) return MCL_OK;
     if (strcmp(row->choice, out->choice) == 0) {
         out->origin = row->origin;

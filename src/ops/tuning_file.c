@@ -80,7 +80,7 @@ static bool row_parse(const json_t *object, mcl__tuning_row *row)
     *row = (mcl__tuning_row){.origin = MCL__TUNED, .batch = (int)batch, .seconds = take_seconds(object, "us"),
                              .usual_seconds = take_seconds(object, "default_us")};
     take_text(object, "default", row->usual, sizeof row->usual);
-    take_text(object, "failed", row->failed, sizeof row->failed);
+    if (json_object_get(object, "failed") && !take_text(object, "failed", row->failed, sizeof row->failed)) return false;
     return batch >= 1 && batch < INT32_MAX && take_text(object, "problem", row->problem, sizeof row->problem) &&
            take_text(object, "choice", row->choice, sizeof row->choice);
 }
@@ -134,7 +134,8 @@ static mcl_status parse(const char *text, const char *name, mcl_device *device, 
         MCL_TRY(line_parse(line, (size_t)(end - line), at, &object, error));
         mcl_status status = at.line == 1 ? check_header(object, at, device, error) : MCL_OK;
         if (at.line > 1 && !row_parse(object, &row))
-            status = mcl__fail(error, MCL_ERROR_FORMAT, "%s:%d: a row needs problem, batch and choice", name, at.line);
+            status = mcl__fail(error, MCL_ERROR_FORMAT,
+                               "%s:%d: a row needs problem, batch and choice, and where it failed a short reason", name, at.line);
         json_decref(object);
         MCL_TRY(status);
         if (at.line == 1) continue;
@@ -157,13 +158,16 @@ static mcl_status read_file(const char *path, mcl_device *device, mcl__tuning *r
     return status;
 }
 
-/* The user's own; a file that is not there is none, and one that is damaged is told and left alone. */
-static void read_own(mcl_device *device, const char *path, mcl__tuning *rows)
+/* The user's own; a file that is not there is none, and one that is damaged or cannot be read is told and left alone. Returns
+ * whether it may be replaced. */
+static bool read_own(mcl_device *device, const char *path, mcl__tuning *rows)
 {
     mcl_error cause = {0};
     mcl_status status = read_file(path, device, rows, &cause);
-    if (status != MCL_OK && status != MCL_ERROR_NOT_FOUND)
-        mcl__log(MCL_LOG_WARNING, "%s; the file is ignored, `monocle tune` makes it anew", cause.text);
+    if (status == MCL_OK || status == MCL_ERROR_NOT_FOUND) return true;
+    bool damaged = status == MCL_ERROR_FORMAT || status == MCL_ERROR_INVALID;
+    mcl__log(MCL_LOG_WARNING, "%s; the file is ignored%s", cause.text, damaged ? ", `monocle tune` makes it anew" : "");
+    return damaged;
 }
 
 mcl_status mcl__tuning_open(mcl_device *device, mcl__tuning *tuning, mcl_error *error)
@@ -226,7 +230,7 @@ static mcl_status merge(mcl_device *device, const char *path, const mcl__tuning 
 {
     mcl__tuning all = {0};
     mcl_status status = MCL_OK;
-    read_own(device, path, &all);
+    if (!read_own(device, path, &all)) return mcl__fail(error, MCL_ERROR_IO, "%s cannot be read, so nothing is added to it", path);
     if (renewed) mcl__tuning_forget_failures(&all, renewed);
     for (size_t i = 0; i < rows->count && status == MCL_OK; i++) status = mcl__tuning_add(&all, &rows->row[i], error);
     if (status == MCL_OK) status = mcl__tuning_export(device, &all, path, error);

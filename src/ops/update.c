@@ -35,7 +35,7 @@ static mcl_status infer_sgd(mcl__problem *problem, mcl_error *error)
 
 static double flops_sgd(const mcl__problem *problem)
 {
-    return 6.0 * problem->attrs.sgd.n;
+    return (problem->attrs.sgd.nesterov ? 9.0 : 7.0) * problem->attrs.sgd.n;
 }
 
 static void lower_sgd(mcl__lowering *lowering, const mcl__problem *problem, int width)
@@ -73,7 +73,7 @@ static mcl_status infer_adam(mcl__problem *problem, mcl_error *error)
 
 static double flops_adam(const mcl__problem *problem)
 {
-    return 15.0 * problem->attrs.adam.n;
+    return 17.0 * problem->attrs.adam.n;
 }
 
 static void lower_adam(mcl__lowering *lowering, const mcl__problem *problem, int width)

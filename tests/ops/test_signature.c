@@ -73,6 +73,8 @@ static const refusal refusals[] = {
     {MCL__OP_concat, {.concat = {0}}, {{F32, 1, {1000000000}}, {F32, 1, {1000000000}}}, MCL_OK, {0}, {{0}}},
     {MCL__OP_concat, {.concat = {0}}, {{F32, 2, {1000000, 2}}, {F32, 2, {2000000000, 2}}},
      MCL_ERROR_SHAPE, {"impossible", ""}, {{0}}},
+    {MCL__OP_concat, {.concat = {0}}, {{F32, 2, {1073741824, 1}}, {F32, 2, {1073741824, 1}}},
+     MCL_ERROR_SHAPE, {"impossible", ""}, {{0}}},
 
     {MCL__OP_softmax, {{{0}}}, {{F32, 4, {1, 1, 1, 3}}}, MCL_ERROR_SHAPE, {"logits", "(1, 1, 1, 3)"}, {{0}}},
     {MCL__OP_softmax_cross_entropy, {{{0}}}, {{F32, 2, {4, 3}}, {MCL_I32, 1, {5}}, {STEP}},

@@ -164,6 +164,21 @@ START_TEST(failures_are_remembered)
 }
 END_TEST
 
+/* A choice that has failed since it was the fastest, or that ships and fails here; a resumed run keeps its bits. */
+START_TEST(what_failed_serves_no_more)
+{
+    mcl__tuning tuning = {0};
+    add(&tuning, MCL__SHIPPED, 64, "reference", "");
+    add(&tuning, MCL__TUNED, 8, "tile(14,1,16,1)", "");
+    expect(&tuning, 8, NULL, "tile(14,1,16,1)", MCL__TUNED);
+    add(&tuning, MCL__TUNED, 32, "tile(14,1,16,1)", "wrong");
+    expect(&tuning, 8, NULL, "reference", MCL__SHIPPED);
+    add(&tuning, MCL__RECORDED, 8, "tile(14,1,16,1)", "");
+    expect(&tuning, 8, NULL, "tile(14,1,16,1)", MCL__RECORDED);
+    mcl__tuning_free(&tuning);
+}
+END_TEST
+
 static void record(mcl__tuning *tuning, const mcl__problem *problem, const char *choice)
 {
     mcl__tuning_row row = {.batch = mcl__problem_batch(problem), .origin = MCL__RECORDED};
@@ -231,6 +246,7 @@ int main(void)
     tcase_add_test(tcase, rows_serve_by_rank_and_batch);
     tcase_add_test(tcase, rows_of_what_is_not_there);
     tcase_add_test(tcase, failures_are_remembered);
+    tcase_add_test(tcase, what_failed_serves_no_more);
     tcase_add_test(tcase, prologues_are_recorded);
     tcase_add_test(tcase, devices_have_a_class);
     tcase_add_test(tcase, files_are_by_what_computes);
