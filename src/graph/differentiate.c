@@ -49,11 +49,6 @@ int mcl__build_map(mcl__builder *builder, const mcl_epilogue_code *code, int x, 
     return y;
 }
 
-int mcl__build_step(mcl__builder *builder)
-{
-    return builder->graph->step;
-}
-
 bool mcl__build_wanted(const mcl__builder *builder, int tensor)
 {
     return tensor >= 0 && tensor < builder->tensors && builder->wanted[tensor];
@@ -178,7 +173,7 @@ static void place_gradient(mcl__builder *builder, int parameter, int gradient)
 {
     mcl__graph *graph = builder->graph;
     const mcl__slot *slot = &graph->model->parameter[graph->tensor[parameter].slot];
-    mcl__view view = mcl__slab_view(graph->model, &graph->model->gradient, slot);
+    mcl__view view = mcl__slab_view(&graph->model->gradient, slot);
     mcl__tensor *root = &graph->tensor[mcl__graph_root(graph, gradient)];
     if (!root->bound.buffer && root->producer >= builder->nodes && mcl__tensor_bytes(root) == view.bytes) {
         root->bound = view;

@@ -99,7 +99,7 @@ static int slot_tensor(mcl__graph *graph, const mcl__slab *slab, const mcl__slot
     int index = mcl__model_find(slots, count, name);
     if (index < 0) return fail(graph, MCL_ERROR_NOT_FOUND, name, "the model has no such tensor");
     if (!slab->buffer) return fail(graph, MCL_ERROR_INVALID, name, "the model was made for evaluation only");
-    mcl__view view = mcl__slab_view(graph->model, slab, &slots[index]);
+    mcl__view view = mcl__slab_view(slab, &slots[index]);
     int id = find_bound(graph, view);
     return id >= 0 ? id : mcl__graph_tensor(graph, name, slots[index].shape, MCL_F32, view);
 }

@@ -185,17 +185,16 @@ int mcl__model_find(const mcl__slot *slots, int count, const char *name)
     return -1;
 }
 
-mcl__view mcl__slab_view(const mcl__model *model, const mcl__slab *slab, const mcl__slot *slot)
+mcl__view mcl__slab_view(const mcl__slab *slab, const mcl__slot *slot)
 {
-    (void)model;
     if (!slot) return (mcl__view){slab->buffer, 0, (uint64_t)slab->elements * sizeof(float)};
     return (mcl__view){slab->buffer, (uint64_t)slot->offset * sizeof(float),
                        (uint64_t)mcl__shape_elements(slot->shape) * sizeof(float)};
 }
 
-mcl_status mcl__model_read(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, float *target)
+mcl_status mcl__model_read(const mcl__slab *slab, const mcl__slot *slot, float *target)
 {
-    mcl__view view = mcl__slab_view(model, slab, slot);
+    mcl__view view = mcl__slab_view(slab, slot);
     if (!view.buffer) return MCL_ERROR_INVALID;
     return mcl_buffer_read(view.buffer, view.offset, view.bytes, target);
 }
@@ -203,7 +202,7 @@ mcl_status mcl__model_read(mcl__model *model, const mcl__slab *slab, const mcl__
 /* Pending statistics equal the running ones until a step writes them, so that a commit never brings in something older. */
 mcl_status mcl__model_write(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, const float *source)
 {
-    mcl__view view = mcl__slab_view(model, slab, slot);
+    mcl__view view = mcl__slab_view(slab, slot);
     if (!view.buffer) return MCL_ERROR_INVALID;
     MCL_TRY(mcl_buffer_write(view.buffer, view.offset, view.bytes, source));
     if (slab == &model->value) model->generation++;

@@ -54,9 +54,9 @@ mcl_status mcl__model_create(mcl_device *device, const mcl__slot *parameters, in
 void mcl__model_destroy(mcl__model *model);
 
 int mcl__model_find(const mcl__slot *slots, int count, const char *name); /* index, or -1 */
-mcl__view mcl__slab_view(const mcl__model *model, const mcl__slab *slab, const mcl__slot *slot);
+mcl__view mcl__slab_view(const mcl__slab *slab, const mcl__slot *slot); /* slot NULL: all of it */
 /* Host copies of one tensor of a slab, in logical order; they wait. Writing values raises the generation. */
-mcl_status mcl__model_read(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, float *target);
+mcl_status mcl__model_read(const mcl__slab *slab, const mcl__slot *slot, float *target);
 mcl_status mcl__model_write(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, const float *source);
 /* All values of the parameters in place, to be written by the host until they are unmapped (which raises the generation); *values
  * is NULL where the device keeps them elsewhere. Slots lie at their offsets. No plan may run meanwhile. */

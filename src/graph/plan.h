@@ -28,8 +28,8 @@ typedef struct mcl__plan_statistics {
 /* The passes over the graph that a plan begins with; for those who want to know its nodes and no plan. */
 mcl_status mcl__plan_prepare(mcl__graph *graph, const mcl__plan_options *options);
 
-/* Takes the graph (destroyed with the plan, or on failure). Touches every slab, so that too little memory shows here:
- * MCL_ERROR_MEMORY says how much was wanted and how much there is. */
+/* Takes the graph (destroyed with the plan, or on failure). Makes every slab, so that too little memory shows here, unless the
+ * device puts it off to its use: MCL_ERROR_MEMORY says how much was wanted and how much there is. */
 mcl_status mcl__plan_create(mcl__graph *graph, const mcl__plan_options *options, mcl__plan **plan, mcl_error *error);
 void mcl__plan_destroy(mcl__plan *plan);
 

@@ -95,6 +95,7 @@ mcl_status mcl__graph_recompute(mcl__graph *graph, double share, int *count)
         left -= cost(graph, &graph->node[map]);
         int y = graph->node[map].out[0];
         twin[map] = mcl__graph_twin(graph, y);
+        if (twin[map] < 0) break;
         for (int n = before[map]; n < graph->nodes; n++)
             for (int i = 0; i < graph->node[n].inputs; i++)
                 if (graph->node[n].backward && graph->node[n].in[i] == y) graph->node[n].in[i] = twin[map];

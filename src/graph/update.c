@@ -5,7 +5,7 @@
 
 static int slab_tensor(mcl__graph *graph, const char *name, const mcl__slab *slab)
 {
-    return mcl__graph_tensor(graph, name, (mcl__shape){1, {slab->elements}}, MCL_F32, mcl__slab_view(graph->model, slab, NULL));
+    return mcl__graph_tensor(graph, name, (mcl__shape){1, {slab->elements}}, MCL_F32, mcl__slab_view(slab, NULL));
 }
 
 /* In `compute`, because that is what micro-batches repeat. Returns the gradient of the whole step. */

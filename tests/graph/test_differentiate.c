@@ -24,8 +24,8 @@ static void check_direction(const test_net *net, mcl__plan *plan, const mcl__slo
     float *direction = malloc((size_t)n * sizeof *direction);
     mcl_step step = net_step(net, 1);
     net_run(plan, &step, MCL__COMPUTE);
-    ck_assert_int_eq(mcl__model_read(net->model, &net->model->gradient, slot, gradient), MCL_OK);
-    ck_assert_int_eq(mcl__model_read(net->model, &net->model->value, slot, value), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&net->model->gradient, slot, gradient), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&net->model->value, slot, value), MCL_OK);
 
     double computed = 0, size = 0, width = 4e-3, slope[2];
     for (int i = 0; i < n; i++) direction[i] = (float)((test_random(seed) & 1 ? 1 : -1) / sqrt(n));
@@ -74,7 +74,7 @@ START_TEST(unread_parameters_get_zeros)
     for (int i = 0; i < net.model->parameters; i++) {
         const mcl__slot *slot = &net.model->parameter[i];
         float gradient[256], sum = 0;
-        ck_assert_int_eq(mcl__model_read(net.model, &net.model->gradient, slot, gradient), MCL_OK);
+        ck_assert_int_eq(mcl__model_read(&net.model->gradient, slot, gradient), MCL_OK);
         for (int j = 0; j < mcl__shape_elements(slot->shape); j++) sum += fabsf(gradient[j]);
         ck_assert_msg((sum == 0) == !strcmp(slot->name, "unused.weight"), "%s: %g", slot->name, (double)sum);
     }

@@ -80,7 +80,7 @@ START_TEST(what_others_read_stays)
         net_map(graph, "act", MCL_EP_ACT, MCL_ACT_RELU, y, -1);
         if (reason == 0) net_node(graph, "sum", MCL__OP_channel_sum, (mcl__attrs){0}, y, -1);
         if (reason == 1) graph->tensor[y].kept = true;
-        if (reason == 2) graph->tensor[y].bound = mcl__slab_view(net.model, &net.model->gradient, NULL);
+        if (reason == 2) graph->tensor[y].bound = mcl__slab_view(&net.model->gradient, NULL);
         int before = graph->nodes;
         EXPECT(mcl__graph_fuse(graph), graph->error);
         ck_assert_int_eq(graph->nodes, before);

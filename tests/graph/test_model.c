@@ -37,15 +37,15 @@ START_TEST(host_reads_what_it_wrote)
     uint64_t generation = model->generation;
     ck_assert_int_eq(mcl__model_write(model, &model->value, slot, six), MCL_OK);
     ck_assert_uint_gt(model->generation, generation);
-    ck_assert_int_eq(mcl__model_read(model, &model->value, slot, back), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&model->value, slot, back), MCL_OK);
     ck_assert_mem_eq(six, back, sizeof six);
-    ck_assert_int_eq(mcl__model_read(model, &model->gradient, slot, back), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&model->gradient, slot, back), MCL_OK);
     for (int i = 0; i < 6; i++) ck_assert_float_eq(back[i], 0);
 
     slot = &model->running[mcl__model_find(model->running, model->runnings, "bn3.running_mean")];
     generation = model->generation;
     ck_assert_int_eq(mcl__model_write(model, &model->running_value, slot, six), MCL_OK);
-    ck_assert_int_eq(mcl__model_read(model, &model->pending, slot, back), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&model->pending, slot, back), MCL_OK);
     ck_assert_mem_eq(six, back, sizeof six);
     ck_assert_uint_eq(model->generation, generation);
     ck_assert_int_eq(mcl__model_find(model->running, model->runnings, "bn9"), -1);

@@ -142,12 +142,12 @@ static inline double harness_loss(const harness *h, const mcl__plan *plan)
 }
 
 /* A slab's tensors one after the other, without the gaps that devices differ in; freed by the caller. */
-static inline float *harness_slab(mcl__model *model, const mcl__slab *slab, const mcl__slot *slots, int count, int *elements)
+static inline float *harness_slab(const mcl__slab *slab, const mcl__slot *slots, int count, int *elements)
 {
     float *copy = malloc((size_t)(slab->elements + 1) * sizeof *copy);
     *elements = 0;
     for (int i = 0; i < count; i++) {
-        ck_assert_int_eq(mcl__model_read(model, slab, &slots[i], copy + *elements), MCL_OK);
+        ck_assert_int_eq(mcl__model_read(slab, &slots[i], copy + *elements), MCL_OK);
         *elements += mcl__shape_elements(slots[i].shape);
     }
     return copy;
@@ -155,7 +155,7 @@ static inline float *harness_slab(mcl__model *model, const mcl__slab *slab, cons
 
 static inline float *harness_values(mcl__model *model, int *elements)
 {
-    return harness_slab(model, &model->value, model->parameter, model->parameters, elements);
+    return harness_slab(&model->value, model->parameter, model->parameters, elements);
 }
 
 static inline double norm_of(const float *a, int n)

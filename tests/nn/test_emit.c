@@ -57,8 +57,8 @@ static outcome run(mcl_device *device, const mcl_network *network, int batch, co
     out.loss = harness_loss(h, plan);
     out.logits = harness_tensor(plan, h->logits, &out.count);
     mcl__model *model = h->model;
-    out.gradient = harness_slab(model, &model->gradient, model->parameter, model->parameters, &out.gradients);
-    out.pending = harness_slab(model, &model->pending, model->running, model->runnings, &out.pendings);
+    out.gradient = harness_slab(&model->gradient, model->parameter, model->parameters, &out.gradients);
+    out.pending = harness_slab(&model->pending, model->running, model->runnings, &out.pendings);
     mcl__plan_destroy(plan);
     plan = harness_plan(h, false, options);
     harness_run(h, plan, 1, 0, MCL__COMPUTE);

@@ -46,7 +46,7 @@ static float *read_slot(mcl__model *model, const char *name, int *count)
     const mcl__slab *slab = running ? &model->running_value : &model->value;
     *count = mcl__shape_elements(slot->shape);
     float *values = malloc((size_t)*count * sizeof *values);
-    ck_assert_int_eq(mcl__model_read(model, slab, slot, values), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(slab, slot, values), MCL_OK);
     return values;
 }
 

@@ -167,12 +167,12 @@ static inline void trainer_losses(mcl_trainer *trainer, int count, double *loss)
 }
 
 /* The tensors of a slab one after the other, without the gaps that devices differ in. */
-static inline float *slab_copy(mcl__model *model, const mcl__slab *slab, const mcl__slot *slot, int slots, int *elements)
+static inline float *slab_copy(const mcl__slab *slab, const mcl__slot *slot, int slots, int *elements)
 {
     float *copy = calloc((size_t)slab->elements + 1, sizeof *copy);
     *elements = 0;
     for (int i = 0; i < slots && slab->buffer; i++) {
-        ck_assert_int_eq(mcl__model_read(model, slab, &slot[i], copy + *elements), MCL_OK);
+        ck_assert_int_eq(mcl__model_read(slab, &slot[i], copy + *elements), MCL_OK);
         *elements += mcl__shape_elements(slot[i].shape);
     }
     return copy;
@@ -191,7 +191,7 @@ static inline model_state state_of(mcl__model *model)
     model_state state;
     for (int i = 0; i < STATE_SLABS; i++) {
         bool running = slabs[i] == &model->running_value;
-        state.slab[i] = slab_copy(model, slabs[i], running ? model->running : model->parameter,
+        state.slab[i] = slab_copy(slabs[i], running ? model->running : model->parameter,
                                   running ? model->runnings : model->parameters, &state.elements[i]);
     }
     return state;

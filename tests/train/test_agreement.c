@@ -39,7 +39,7 @@ static int yardstick(const char *network, const mcl__model *model, int slot)
 static float *read_slot(mcl__model *model, const mcl__slab *slab, int slot)
 {
     float *copy = malloc((size_t)mcl__shape_elements(model->parameter[slot].shape) * sizeof *copy);
-    ck_assert_int_eq(mcl__model_read(model, slab, &model->parameter[slot], copy), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(slab, &model->parameter[slot], copy), MCL_OK);
     return copy;
 }
 
@@ -276,7 +276,7 @@ static void lenet_run(mcl_device *device, mcl_dataset *data, const mcl_train_opt
         mcl__model *model = trainer->model;
         float weight[WEIGHTS];
         int slot = mcl__model_find(model->parameter, model->parameters, "conv1.weight");
-        ck_assert_int_eq(mcl__model_read(model, &model->value, &model->parameter[slot], weight), MCL_OK);
+        ck_assert_int_eq(mcl__model_read(&model->value, &model->parameter[slot], weight), MCL_OK);
         for (int i = 0; i < WEIGHTS; i++) weight[i] = nextafterf(weight[i], i % 2 ? 1 : -1);
         ck_assert_int_eq(mcl__model_write(model, &model->value, &model->parameter[slot], weight), MCL_OK);
     }
