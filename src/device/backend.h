@@ -1,4 +1,4 @@
-/* What a backend implements. A backend is one folder and one line in backends.c; only device.c calls through this table.
+/* What a backend implements. A backend is one folder and one line in select.c; only that and device.c call through this table.
  * device.c counts, keeps errors and checks ranges, so a backend does only its API's part. */
 #ifndef MCL_DEVICE_BACKEND_H
 #define MCL_DEVICE_BACKEND_H

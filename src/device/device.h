@@ -122,7 +122,7 @@ mcl_status mcl__device_fail(mcl_device *device, mcl_status status, const char *f
 mcl_device *mcl__buffer_device(const mcl_buffer *buffer);
 uint64_t mcl__buffer_bytes(const mcl_buffer *buffer);
 
-/* Native kernels are registered from above before a native device is opened. A kernel gets its arguments in order. */
+/* Native kernels are registered from above, before the first is asked for. A kernel gets its arguments in order. */
 typedef union mcl__native_arg {
     void *pointer; /* a view's or a blob's first byte */
     int32_t i32;

@@ -1,5 +1,6 @@
 /* Which devices there are, and which one a selector means. */
 #include "device/backend.h"
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +60,17 @@ static void prepare(const mcl__backend *only, const mcl_device_options *options)
         if (backends[i]->prepare && (!only || backends[i] == only)) backends[i]->prepare(options);
 }
 
+/* One thread at a time: drivers are told by the environment, which all threads share. */
+static mcl_status look(catalogue *all, const mcl__backend *only, const mcl_device_options *options, mcl_error *error)
+{
+    static pthread_mutex_t alone = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&alone);
+    prepare(only, options);
+    mcl_status status = catalogue_fill(all, only, error);
+    pthread_mutex_unlock(&alone);
+    return status;
+}
+
 void mcl__cache_in(const char *folder)
 {
     for (size_t i = 0; i < BACKENDS; i++)
@@ -71,9 +83,8 @@ mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, 
     *devices = NULL;
     *count = 0;
     if (notes) *notes = NULL;
-    prepare(NULL, &(mcl_device_options){0});
     catalogue all;
-    mcl_status status = catalogue_fill(&all, NULL, error);
+    mcl_status status = look(&all, NULL, &(mcl_device_options){0}, error);
     if (status == MCL_OK) {
         *devices = all.devices;
         *count = all.count;
@@ -278,9 +289,8 @@ mcl_status mcl_device_open(const char *selector, const mcl_device_options *optio
     if (strcmp(gemm, "auto") != 0 && strcmp(gemm, "clblast") != 0 && strcmp(gemm, "own") != 0)
         return mcl__fail(error, MCL_ERROR_INVALID, "gemm is \"%s\"; it may be auto, clblast or own", gemm);
     const mcl__backend *only = backend_named(selector);
-    prepare(only, options);
     catalogue all;
-    mcl_status status = catalogue_fill(&all, only, error);
+    mcl_status status = look(&all, only, options, error);
     if (status == MCL_OK) status = open_picked(&all, selector, options, device, error);
     catalogue_free(&all);
     return status;

@@ -170,10 +170,10 @@ static void start(mcl__cl_device *device, mcl__cl_helpers *helpers)
     mcl__log(MCL_LOG_DEBUG, "%d processes compile kernels", helpers->processes);
 }
 
-/* Where nobody listens any more, nobody will be asked. */
+/* Where nobody listens any more, or so many requests wait that no more fit, this process compiles it itself. */
 static void send_request(const mcl__cl_helpers *helpers, request *asked)
 {
-    while (send(helpers->file, asked, asked->bytes, MSG_NOSIGNAL) < 0 && errno == EINTR) continue;
+    while (send(helpers->file, asked, asked->bytes, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno == EINTR) continue;
     free(asked);
 }
 

@@ -223,15 +223,17 @@ static mcl_status mark(mcl_device *base, cl_event *event)
 static mcl_status finish(mcl_device *base)
 {
     mcl__cl_device *device = mcl__cl(base);
+    mcl_status status = MCL_OK;
     if (device->quirks & MCL__CL_POLL) {
         cl_event event = NULL;
-        mcl_status status = mark(base, &event);
+        status = mark(base, &event);
         if (status == MCL_OK) status = mcl__cl_wait(base, "finish", event);
         if (event) clReleaseEvent(event);
-        MCL_TRY(status);
     }
-    cl_int code = clFinish(device->queue);
-    if (code == CL_SUCCESS && device->uploads) code = clFinish(device->uploads);
+    /* Both, whatever failed: transfers read and write their callers' memory until then. */
+    cl_int code = clFinish(device->queue), uploaded = device->uploads ? clFinish(device->uploads) : CL_SUCCESS;
+    MCL_TRY(status);
+    if (code == CL_SUCCESS) code = uploaded;
     if (code != CL_SUCCESS) return mcl__cl_fail(base, "finish", "clFinish", code);
     if (base->error.status == MCL_OK && device->binaries == MCL__CL_AT_ONCE) mcl__cl_save_programs(device);
     return MCL_OK;

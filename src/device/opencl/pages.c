@@ -22,14 +22,15 @@ struct mcl__cl_pages {
     atomic_bool stop;
 };
 
-/* An atomic "or 0" makes a page the process's own, as a write does, and changes nothing. */
+/* An atomic "or 0" makes a page the process's own, as a write does, and changes nothing; but for "volatile", a compiler may leave
+ * it out. */
 static void *use_first(void *argument)
 {
     struct mcl__cl_pages *pages = argument;
     pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
     for (size_t at = 0; at < pages->bytes && !atomic_load_explicit(&pages->stop, memory_order_relaxed);
          at += at < pages->huge ? HUGE_PAGE : PAGE)
-        atomic_fetch_or_explicit((_Atomic unsigned char *)(pages->data + at), 0, memory_order_relaxed);
+        atomic_fetch_or_explicit((volatile _Atomic unsigned char *)(pages->data + at), 0, memory_order_relaxed);
     return NULL;
 }
 

@@ -1,6 +1,7 @@
 /* Which OpenCL platforms and devices there are, and what they say of themselves. The ICD loader may find no driver at
  * all; that is a note, never a failure. */
 #include "base/file.h"
+#include "base/json.h"
 #include "device/opencl/opencl.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,12 +65,20 @@ static void note(char **notes, const char *text)
     *notes = joined;
 }
 
+/* Names go into files of JSON, which takes UTF-8 alone. */
+static void keep_text(char *text)
+{
+    for (bool fine = mcl__json_carries(text); !fine && *text; text++)
+        if ((unsigned char)*text >= 0x80) *text = '?';
+}
+
 static void platform_text(cl_platform_id platform, cl_platform_info what, char *text, size_t room)
 {
     char value[4096] = "";
     if (clGetPlatformInfo(platform, what, sizeof value, value, NULL) != CL_SUCCESS) value[0] = '\0';
     value[sizeof value - 1] = '\0';
     snprintf(text, room, "%s", value);
+    keep_text(text);
 }
 
 /* Longer values than there is room for are cut at the last space. Some drivers pad with spaces. */
@@ -84,6 +93,7 @@ static void device_text(cl_device_id device, cl_device_info what, char *text, si
         snprintf(text, room, "%s", start);
         if (strlen(start) >= room && strrchr(text, ' ')) *strrchr(text, ' ') = '\0';
         for (size_t end = strlen(text); end > 0 && text[end - 1] == ' '; end--) text[end - 1] = '\0';
+        keep_text(text);
     }
     free(value);
 }
