@@ -94,14 +94,16 @@ typedef void (*mcl_event_function)(const mcl_event *event, void *user);
 typedef struct mcl_trainer mcl_trainer;
 
 /* Borrows device, network and data until destroyed. Allocates everything the run needs, so that too little memory shows here
- * (MCL_ERROR_MEMORY; the text has the largest batch that would fit). */
+ * (MCL_ERROR_MEMORY; the text has the largest batch that would fit). A run's folder has one trainer at a time, of any process:
+ * MCL_ERROR_INVALID for another one. */
 MCL_API mcl_status mcl_trainer_create(mcl_device *device, const mcl_network *network, mcl_dataset *data,
                                       const mcl_train_options *options, mcl_trainer **trainer, mcl_error *error);
 MCL_API void mcl_trainer_destroy(mcl_trainer *trainer); /* NULL does nothing */
 
 /* Trains to the end: all epochs, validation after each, checkpoints, and the test of the best at last. function may be NULL.
  * MCL_ERROR_INTERRUPTED after mcl_trainer_stop, MCL_ERROR_DIVERGED after a NaN (the text has step and layer; the state is that
- * of the step before); in both cases last.safetensors has been written. */
+ * of the step before); in both cases last.safetensors has been written, where the run has a folder, and also where a picture could
+ * not be read. */
 MCL_API mcl_status mcl_trainer_run(mcl_trainer *trainer, mcl_event_function function, void *user, mcl_error *error);
 
 /* A loop of one's own: `count` steps (fewer at the end of an epoch), enqueued; *done of them. *epoch_end tells that the epoch is
@@ -113,7 +115,8 @@ MCL_API mcl_status mcl_trainer_evaluate(mcl_trainer *trainer, mcl_part part, mcl
 /* Writes a checkpoint of the present state, atomically: weights, optimiser state, progress. Waits. MCL_ERROR_IO names the path. */
 MCL_API mcl_status mcl_trainer_save(mcl_trainer *trainer, const char *path, mcl_error *error);
 
-/* Ends mcl_trainer_run after the steps that are enqueued: 0.75 seconds of them, or two. Safe in a signal handler. */
+/* Ends mcl_trainer_run after the steps that are enqueued, of training or evaluation: 0.75 seconds of them, or two. One that comes
+ * earlier ends the next mcl_trainer_run; each ends one. Safe in a signal handler. */
 MCL_API void mcl_trainer_stop(mcl_trainer *trainer);
 /* The plan of a training step, what a picture more takes, and the largest batch that fits: as --explain prints it, malloc'ed. */
 MCL_API char *mcl_trainer_explain(const mcl_trainer *trainer);

@@ -3,10 +3,10 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "cli/child.h"
+#include "cli/ends.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -45,28 +45,12 @@ int mcl__start_tell(const mcl__bench_start *start, const mcl_error *error)
 
 /* --- The one who asks ----------------------------------------------------------------------------------------------------- */
 
-static const int ends[] = {SIGINT, SIGTERM, SIGHUP};
-enum { ENDS = sizeof ends / sizeof *ends };
 static volatile sig_atomic_t child, ended_by; /* 0: none */
 
 static void on_end(int signal_number)
 {
     ended_by = signal_number;
     if (child) kill((pid_t)child, SIGKILL); /* the processes that compile for it go with it */
-}
-
-static void catch_ends(struct sigaction before[ENDS])
-{
-    for (int i = 0; i < ENDS; i++) {
-        sigaction(ends[i], NULL, &before[i]);
-        if (before[i].sa_handler != SIG_IGN) sigaction(ends[i], &(struct sigaction){.sa_handler = on_end}, NULL);
-    }
-}
-
-static void release_ends(const struct sigaction before[ENDS])
-{
-    for (int i = 0; i < ENDS; i++) sigaction(ends[i], &before[i], NULL);
-    if (ended_by) raise(ended_by);
 }
 
 static int remove_one(const char *path, const struct stat *about, int kind, struct FTW *where)
@@ -145,15 +129,16 @@ mcl_status mcl__starts_measure(const char *network, const mcl__option *options, 
 {
     const char *scratch = getenv("TMPDIR");
     char *folder = mcl__text("%s/monocle-cold-XXXXXX", scratch && *scratch == '/' ? scratch : "/tmp");
-    struct sigaction before[ENDS];
+    struct sigaction before[MCL__ENDS];
     if (!folder) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the name of a folder");
-    catch_ends(before);
+    mcl__ends_catch(on_end, before);
     mcl_status status = mkdtemp(folder) ? MCL_OK : mcl__file_fail(error, errno, "make folder", folder);
     if (status == MCL_OK) {
         status = run_both(folder, network, options, cold, warm, error);
         remove_folder(folder);
     }
     free(folder);
-    release_ends(before);
+    mcl__ends_release(before);
+    if (ended_by) raise(ended_by);
     return status;
 }

@@ -114,7 +114,7 @@ static json_t *picture_json(const mcl_predictor *p, const char *path, const floa
     for (int k = 0; k < top; k++)
         json_array_append_new(list, json_pack("{s:s,s:f}", "class", mcl_predictor_class_name(p, index[k]),
                                               "probability", (double)probability[index[k]]));
-    return json_pack("{s:s,s:o}", "file", path, "predictions", list);
+    return json_pack("{s:o,s:o}", "file", mcl__json_text(path), "predictions", list);
 }
 
 static void print_picture(const mcl_predictor *p, const char *path, const float *probability, int top, output format,

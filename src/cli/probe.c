@@ -113,8 +113,8 @@ static json_t *device_json(const finding *f)
     const mcl_error *failure = f->open_error.status    ? &f->open_error
                                : f->probe_error.status ? &f->probe_error
                                                        : &f->test_error;
-    json_t *self_test = json_pack("{s:b,s:f,s:s}", "passed", failure->status == MCL_OK, "difference", f->difference,
-                                  "error", failure->text);
+    json_t *self_test = json_pack("{s:b,s:f,s:o}", "passed", failure->status == MCL_OK, "difference", f->difference,
+                                  "error", mcl__json_text(failure->text));
     json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform,
                              "vendor", i->vendor, "name", i->name, "driver", i->driver, "opencl", i->version, "type",
                              mcl__device_type(i), "auto", f->automatic);
@@ -126,10 +126,11 @@ static json_t *device_json(const finding *f)
                                 "max_work_item", (json_int_t)i->max_work_item[0], (json_int_t)i->max_work_item[1],
                                 (json_int_t)i->max_work_item[2], "unified_memory", i->unified_memory);
     json_t *abilities =
-        json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:s,s:b,s:o,s:o}", "fp16", capability_json(&f->probe.fp16), "bf16_storage",
+        json_pack("{s:o,s:o,s:o,s:o,s:I,s:o,s:s,s:s?,s:o,s:o}", "fp16", capability_json(&f->probe.fp16), "bf16_storage",
                   capability_json(&f->probe.bf16_storage), "fp64", capability_json(&f->probe.fp64), "sub_groups",
                   capability_json(&f->probe.sub_groups), "sub_group_size", (json_int_t)f->probe.sub_group_size,
-                  "sub_group_sizes", sizes, "extensions", f->probe.extensions, "gemm_library", f->probe.gemm, "quirks",
+                  "sub_group_sizes", sizes, "extensions", f->probe.extensions, "gemm_library",
+                  f->probe.gemm ? f->probe.gemm_library : NULL, "quirks",
                   quirks, "self_test", self_test);
     json_object_update(root, numbers);
     json_object_update(root, abilities);

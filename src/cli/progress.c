@@ -37,6 +37,7 @@ static int metrics_text(const mcl_event *e, char text[MAX_LINE])
 {
     char left[32];
     int length = snprintf(text, MAX_LINE, "  loss %.4f  %.2f %%", e->train.loss, 100 * e->train.accuracy);
+    if (length >= MAX_LINE) return MAX_LINE - 1;
     if (e->pictures_per_second > 0)
         length += snprintf(text + length, MAX_LINE - (size_t)length, "  %.0f pictures/s  %s left",
                            e->pictures_per_second, duration(e->seconds_left, left));

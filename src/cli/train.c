@@ -2,11 +2,13 @@
 #include "base/arena.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/ends.h"
 #include "cli/progress.h"
-#include <signal.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 static int run_train(int argc, char **argv);
 
@@ -60,11 +62,17 @@ const mcl__subcommand mcl__subcommand_train = {
 };
 
 static mcl_trainer *volatile interrupted_trainer;
+static const char *volatile empty_folder; /* of a run that has not begun */
 
+/* A second Ctrl-C ends the program at once; other signals come twice of themselves, as when a terminal goes away. */
 static void on_interrupt(int signal_number)
 {
     if (interrupted_trainer) mcl_trainer_stop(interrupted_trainer);
-    signal(signal_number, SIG_DFL); /* a second one ends the program at once */
+    if (interrupted_trainer && signal_number != SIGINT) return;
+    signal(signal_number, SIG_DFL);
+    if (interrupted_trainer) return;
+    if (empty_folder) rmdir(empty_folder);
+    raise(signal_number);
 }
 
 /* The run's own configuration when resuming, else the file or folder given. */
@@ -88,15 +96,23 @@ static mcl_status change_config(mcl__config *config, mcl_error *error)
     return status;
 }
 
-/* runs/NAME, with a number where that is taken. */
-static char *fresh_run(const char *network)
+/* runs/NAME, with a number where that is taken, made here so that nobody else takes it; malloc'ed. */
+static mcl_status fresh_run(const char *network, char **run, mcl_error *error)
 {
-    for (int i = 1; i < 100000; i++) {
-        char *path = i == 1 ? mcl__text("runs/%s", network) : mcl__text("runs/%s-%d", network, i);
-        if (!path || !mcl__folder_exists(path)) return path;
-        free(path);
+    for (int i = 1;; i++) {
+        *run = i == 1 ? mcl__text("runs/%s", network) : mcl__text("runs/%s-%d", network, i);
+        char *above = *run ? strdup(*run) : NULL; /* a network's name may have a slash */
+        if (!above) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
+        *strrchr(above, '/') = 0;
+        mcl_status made = mcl__folder_create(above, false, error);
+        free(above);
+        MCL_TRY(made);
+        if (mkdir(*run, 0777) == 0) return MCL_OK;
+        mcl_status status = errno == EEXIST && i < 100000 ? MCL_OK : mcl__file_fail(error, errno, "make folder", *run);
+        free(*run);
+        *run = NULL;
+        MCL_TRY(status);
     }
-    return NULL;
 }
 
 /* What a run must not lose: its checkpoints. */
@@ -149,12 +165,10 @@ static void on_event(const mcl_event *event, void *user)
     print_result(event);
 }
 
-/* Trains, with Ctrl-C ending it after a step. */
+/* Trains; Ctrl-C and its like end it after a step. */
 static mcl_status run_trainer(mcl_trainer *trainer, mcl__progress_bar *bar, const char *run, mcl_error *error)
 {
     interrupted_trainer = trainer;
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
     mcl_status status = mcl_trainer_run(trainer, on_event, bar, error);
     interrupted_trainer = NULL;
     mcl__progress_bar_end(bar);
@@ -173,6 +187,7 @@ static mcl_status train(mcl_device *device, const mcl_network *network, mcl_data
     mcl__progress_bar bar = mcl__progress_bar_begin(given.quiet);
     if (mcl_device_get_info(device)->type != MCL_DEVICE_NATIVE)
         mcl__progress_bar_note(&bar, "Preparing kernels (compiled the first time, then kept) ...");
+    if (given.run && !given.explain) MCL_TRY(check_run(given.run, error)); /* again: reading pictures takes its time */
     MCL_TRY(mcl_trainer_create(device, network, data, train_options, &trainer, error));
     mcl_status status = MCL_OK;
     if (given.explain) {
@@ -198,17 +213,22 @@ static mcl_status open_all(mcl__config *config, mcl_error *error)
     mcl_network *network = NULL;
     mcl_train_options train_options = config->train;
     mcl_status status = MCL_OK;
-    char *run = NULL, *resolved = NULL, *cache = mcl__picture_cache_of(given.run ? given.run : "runs/new");
+    const char *run = NULL;
+    struct sigaction before[MCL__ENDS];
+    char *fresh = NULL, *resolved = NULL, *cache = mcl__picture_cache_of(given.run ? given.run : "runs/new");
+    mcl__ends_catch(on_interrupt, before);
     if (given.run && !given.explain) MCL_TRY_DONE(check_run(given.run, error)); /* before any picture is decoded */
     MCL_TRY_DONE(mcl__open_device(given.device, config, given.quiet, &device, error));
     MCL_TRY_DONE(mcl__config_open_data(config, cache, &data, error));
     MCL_TRY_DONE(mcl__config_network(config, data, &network, error));
-    run = given.run ? strdup(given.run) : fresh_run(mcl_network_name(network));
     resolved = mcl__config_resolved(config);
-    if (!run || !resolved) {
+    if (!resolved) {
         status = mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the configuration");
         goto done;
     }
+    if (!given.run && !given.explain) MCL_TRY_DONE(fresh_run(mcl_network_name(network), &fresh, error));
+    empty_folder = fresh;
+    run = given.run ? given.run : fresh;
     train_options.run = given.explain ? NULL : run;
     train_options.resume = given.resume && !given.explain;
     train_options.description = resolved;
@@ -218,7 +238,10 @@ done:
     mcl_network_destroy(network);
     mcl_dataset_close(data);
     mcl_device_close(device);
-    free(run);
+    if (fresh && status != MCL_OK) rmdir(fresh); /* where nothing has been written */
+    empty_folder = NULL;
+    mcl__ends_release(before);
+    free(fresh);
     free(resolved);
     free(cache);
     return status;

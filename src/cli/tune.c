@@ -1,10 +1,10 @@
 /* monocle tune: measures which kernels serve a network's training fastest here, and keeps it for the trainings to come. */
 #include "base/clock.h"
 #include "cli/cli.h"
+#include "cli/ends.h"
 #include "cli/tune_worker.h"
 #include "train/bench.h"
 #include <jansson.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,10 +61,11 @@ const mcl__subcommand mcl__subcommand_tune = {
 
 static volatile sig_atomic_t interrupted;
 
+/* A second Ctrl-C ends the program at once; other signals come twice of themselves, as when a terminal goes away. */
 static void on_interrupt(int signal_number)
 {
     interrupted = 1;
-    signal(signal_number, SIG_DFL); /* a second one ends the program at once */
+    if (signal_number == SIGINT) signal(signal_number, SIG_DFL);
 }
 
 /* --- One problem ---------------------------------------------------------------------------------------------------------- */
@@ -149,10 +150,10 @@ static int ask(const tuner *t, const race *r, int *index)
 
 typedef enum outcome { MEASURED, AGAIN, TIME_OVER, REFUSED } outcome;
 
-/* Listens until all is measured, or somebody is to blame. *culprit: the candidate at work, or -1 where the worker has not begun. */
+/* Listens until all is measured, or somebody is to blame. */
 static outcome follow(tuner *t, race *r, const int *index, mcl_error *error)
 {
-    int culprit = -1;
+    int culprit = -1; /* the candidate at work; -1: the worker has not begun */
     for (;;) {
         mcl__tune_news news;
         double left = t->end - mcl__seconds(), wait = left < t->deadline ? left : t->deadline;
@@ -174,7 +175,7 @@ static outcome follow(tuner *t, race *r, const int *index, mcl_error *error)
         }
         char how[80] = "", late[80];
         snprintf(late, sizeof late, "does not come to an end within %.0f s", t->deadline);
-        mcl__worker_stop(&t->worker, how);
+        bool taken = mcl__worker_stop(&t->worker, heard == MCL__HEARD_END, how);
         if (culprit < 0) {
             mcl__fail(error, MCL_ERROR_DEVICE, "the process that measures %s",
                       heard == MCL__HEARD_NOTHING ? late
@@ -182,6 +183,7 @@ static outcome follow(tuner *t, race *r, const int *index, mcl_error *error)
                                                   : "ended");
             return REFUSED;
         }
+        if (!*r->candidate[culprit].failed) r->candidate[culprit].passing = taken;
         fail_candidate(&r->candidate[culprit], heard == MCL__HEARD_NOTHING ? late : *how ? how : "ends the process");
         return AGAIN;
     }
@@ -206,7 +208,7 @@ static outcome measure_listed(tuner *t, race *r, mcl_error *error)
         if (!t->worker.process && mcl__worker_start(&t->worker_device, &t->worker, error) != MCL_OK) return REFUSED;
         if (ask(t, r, index) == 0) return MEASURED;
         result = follow(t, r, index, error);
-        if (result != MEASURED) mcl__worker_stop(&t->worker, NULL);
+        if (result != MEASURED) mcl__worker_stop(&t->worker, false, NULL);
     }
     return result;
 }
@@ -349,11 +351,12 @@ static mcl_status tune(mcl_device *device, const mcl_network *network, const mcl
     MCL_TRY(mcl__tuning_open(device, &t.rows, error));
     mcl_status status = mcl__tune_problems(device, network, train, &list, &count, error);
     if (status == MCL_OK) {
-        signal(SIGINT, on_interrupt);
-        signal(SIGTERM, on_interrupt);
+        struct sigaction before[MCL__ENDS];
+        mcl__ends_catch(on_interrupt, before);
         status = tune_all(&t, list, count, error);
+        mcl__ends_release(before);
     }
-    mcl__worker_stop(&t.worker, NULL);
+    mcl__worker_stop(&t.worker, false, NULL);
     mcl__tuning_free(&t.rows);
     free(list);
     return status;

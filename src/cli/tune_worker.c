@@ -38,6 +38,7 @@ int mcl__worker_run(void)
     mcl_error error = {0};
     mcl__child_begin();
     signal(SIGINT, SIG_IGN); /* who asks decides */
+    signal(SIGHUP, SIG_IGN);
     if (!mcl__read_whole(STDIN_FILENO, &wanted, sizeof wanted)) return EXIT_FAILURE;
     mcl_device_options options = {.threads = wanted.threads, .gemm = *wanted.gemm ? wanted.gemm : NULL, .tuning = MCL_TUNING_OFF};
     mcl_status status = mcl_device_open(wanted.selector, &options, &device, &error);
@@ -70,21 +71,37 @@ mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *work
     worker->from = news[0];
     if (code == 0 && mcl__write_whole(worker->to, device, sizeof *device)) return MCL_OK;
     if (code != 0) worker->process = 0, close(worker->to), close(worker->from);
-    else mcl__worker_stop(worker, NULL);
+    else mcl__worker_stop(worker, false, NULL);
     return mcl__fail(error, MCL_ERROR_IO, "cannot start a process that measures: %s", strerror(code ? code : EPIPE));
 }
 
-void mcl__worker_stop(mcl__worker *worker, char how[80])
+/* A process that ended is heard of a little before it can be waited for. */
+static bool wait_ended(pid_t process, int *status)
+{
+    enum { TRIES = 100, PAUSE = 10000 };
+    for (int i = 0; i < TRIES; i++) {
+        if (waitpid(process, status, WNOHANG) == process) return true;
+        usleep(PAUSE);
+    }
+    return false;
+}
+
+bool mcl__worker_stop(mcl__worker *worker, bool ended, char how[80])
 {
     int status = 0;
     if (how) *how = 0;
-    if (!worker->process) return;
-    kill(worker->process, SIGKILL);
-    while (waitpid(worker->process, &status, 0) < 0 && errno == EINTR) continue;
-    if (how && WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL) snprintf(how, 80, "crashes: %s", strsignal(WTERMSIG(status)));
+    if (!worker->process) return false;
+    ended = ended && wait_ended(worker->process, &status);
+    if (!ended) {
+        kill(worker->process, SIGKILL);
+        while (waitpid(worker->process, &status, 0) < 0 && errno == EINTR) continue;
+    }
+    int killer = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (how && killer && (ended || killer != SIGKILL)) snprintf(how, 80, "crashes: %s", strsignal(killer));
     close(worker->to);
     close(worker->from);
     *worker = (mcl__worker){0};
+    return ended && (killer == SIGKILL || killer == SIGTERM || killer == SIGINT || killer == SIGHUP);
 }
 
 bool mcl__worker_ask(const mcl__worker *worker, const mcl__worker_request *request)

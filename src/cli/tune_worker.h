@@ -20,8 +20,9 @@ int mcl__worker_run(void); /* in the worker: serves until nobody asks any more; 
 typedef struct mcl__worker { pid_t process; int to, from; } mcl__worker; /* process 0: none */
 
 mcl_status mcl__worker_start(const mcl__worker_device *device, mcl__worker *worker, mcl_error *error);
-/* Kills it; *how (may be NULL) gets what it died of, where it was dead already: "crashes: Segmentation fault". */
-void mcl__worker_stop(mcl__worker *worker, char how[80]);
+/* Kills it, or where it `ended` hears how (may be NULL): "crashes: Segmentation fault". True where another has ended it, as a
+ * system short of memory does: that says nothing of its work. */
+bool mcl__worker_stop(mcl__worker *worker, bool ended, char how[80]);
 bool mcl__worker_ask(const mcl__worker *worker, const mcl__worker_request *request);
 
 typedef enum mcl__heard { MCL__HEARD_NEWS, MCL__HEARD_NOTHING, MCL__HEARD_END, MCL__HEARD_SIGNAL } mcl__heard;

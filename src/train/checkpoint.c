@@ -90,8 +90,8 @@ static char *card_text(const mcl_trainer *t)
                   "preprocessing", "kind", (int)p->kind, "mean", numbers_json(p->mean, t->pictures.C), "inverse_deviation",
                   numbers_json(p->inverse_deviation, t->pictures.C), "options", options_json(t), "machine", machine_json(t),
                   "choices", choices_json(t), "progress", progress_json(&t->progress));
-    if (card && t->options.description) json_object_set_new(card, "network", json_string(t->options.description));
-    char *text = card ? json_dumps(card, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+    bool told = !t->options.description || json_object_set_new(card, "network", json_string(t->options.description)) == 0;
+    char *text = card && told ? json_dumps(card, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(card);
     return text;
 }
@@ -264,8 +264,9 @@ static bool progress_parse(const mcl__card *card, mcl__progress *p)
     p->best_loss = json_number_value(json_object_get(object, "best_loss"));
     p->best_accuracy = json_number_value(json_object_get(object, "best_accuracy"));
     p->seconds = json_number_value(json_object_get(object, "seconds"));
-    return get_int(object, "step", &p->step) && get_int(object, "epoch", &p->epoch) && get_int(object, "position", &p->position) &&
-           get_int(object, "best_epoch", &p->best_epoch);
+    bool sane = p->loss_sum >= 0 && p->hits >= 0 && p->seen >= 0 && p->seconds >= 0 && p->seconds < 1e12;
+    return sane && get_int(object, "step", &p->step) && get_int(object, "epoch", &p->epoch) &&
+           get_int(object, "position", &p->position) && get_int(object, "best_epoch", &p->best_epoch);
 }
 
 /* Step, epoch and position tell the same thing twice; a position within a batch has no plan. */

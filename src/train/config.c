@@ -1,6 +1,7 @@
 /* Reads configurations against the one table of keys, and writes them from it. */
 #include "train/config.h"
 #include "base/arena.h"
+#include "base/json.h"
 #include "train/schedule.h"
 #include <libgen.h>
 #include <limits.h>
@@ -161,7 +162,10 @@ static mcl_status resolve_path(mcl__config *config, const char *file, mcl_error 
     free(config->resolved_path);
     config->resolved_path = joined && realpath(joined, full) ? strdup(full) : joined ? strdup(joined) : NULL;
     free(joined);
-    return config->resolved_path ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
+    if (!config->resolved_path) return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
+    if (mcl__json_carries(config->resolved_path)) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_INVALID, "data.path %s is not UTF-8, and a run's files could not tell it: rename the folder",
+                     config->resolved_path);
 }
 
 /* A default that depends on another key: Adam's rate is not SGD's, and steps divide the epochs that there are. */
@@ -281,17 +285,21 @@ char *mcl__config_template(void)
 enum { MAX_FILES = 64 };
 
 /* "a.bin, b.bin" */
-static int split_names(mcl__arena *arena, const char *list, const char *names[MAX_FILES])
+static mcl_status split_names(mcl__arena *arena, const char *key, const char *list, const char *names[MAX_FILES], int *count,
+                              mcl_error *error)
 {
-    int count = 0;
-    while (count < MAX_FILES) {
+    *count = 0;
+    for (;;) {
         list += strspn(list, ", ");
         size_t length = strcspn(list, ", ");
-        if (!length || !(names[count] = mcl__arena_copy(arena, list, length))) break;
+        if (!length) return MCL_OK;
+        if (*count == MAX_FILES)
+            return mcl__fail(error, MCL_ERROR_INVALID, "data.%s names more than %d files: join some, or leave the key out", key,
+                             MAX_FILES);
+        if (!(names[(*count)++] = mcl__arena_copy(arena, list, length)))
+            return mcl__fail(error, MCL_ERROR_MEMORY, "no memory for the names of files");
         list += length;
-        count++;
     }
-    return count;
 }
 
 mcl_status mcl__config_open_data(const mcl__config *config, const char *cache_folder, mcl_dataset **data, mcl_error *error)
@@ -299,15 +307,16 @@ mcl_status mcl__config_open_data(const mcl__config *config, const char *cache_fo
     mcl_dataset_options options = config->data;
     mcl__arena arena = {0};
     const char *train_files[MAX_FILES], *test_files[MAX_FILES];
-    options.train_file_count = split_names(&arena, config->train_files, train_files);
-    options.test_file_count = split_names(&arena, config->test_files, test_files);
+    mcl_status status = split_names(&arena, "train_files", config->train_files, train_files, &options.train_file_count, error);
+    if (status == MCL_OK)
+        status = split_names(&arena, "test_files", config->test_files, test_files, &options.test_file_count, error);
     options.train_files = options.train_file_count ? train_files : NULL;
     options.test_files = options.test_file_count ? test_files : NULL;
     options.threads = config->threads;
     options.cache = config->cache_megabytes ? cache_folder : NULL;
     options.cache_bytes = (uint64_t)config->cache_megabytes << 20;
     options.stream = config->train.residence == MCL_RESIDENCE_STREAM;
-    mcl_status status = mcl_dataset_open(config->resolved_path, &options, data, error);
+    if (status == MCL_OK) status = mcl_dataset_open(config->resolved_path, &options, data, error);
     mcl__arena_clear(&arena);
     return status;
 }

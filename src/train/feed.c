@@ -44,18 +44,19 @@ mcl_status mcl__pictures_normalise(mcl__pictures *p, const mcl_preprocessing *pr
 /* In parts, so that a folder of pictures never needs all its bytes on the host at once. */
 static mcl_status upload_pixels(mcl__pictures *p, mcl_error *error)
 {
-    enum { PART = 4096 };
-    uint64_t sample = (uint64_t)p->H * p->W * p->C;
+    enum { PART_BYTES = 64 << 20 };
+    uint64_t sample = (uint64_t)p->H * p->W * p->C, most = sample < PART_BYTES ? PART_BYTES / sample : 1;
+    int room = most < (uint64_t)p->count ? (int)most : p->count;
     const uint8_t *all = mcl__dataset_pixels(p->data);
     if (all) {
         MCL_TRY_DEVICE(p->device, mcl_buffer_write(p->pixels, 0, sample * p->count, all), error);
         return MCL_OK;
     }
-    uint8_t *part = malloc(sample * PART);
-    int32_t *index = malloc(PART * sizeof *index);
+    uint8_t *part = malloc(sample * (uint64_t)room);
+    int32_t *index = malloc((size_t)room * sizeof *index);
     mcl_status status = part && index ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for pictures");
-    for (int first = 0; first < p->count && status == MCL_OK; first += PART) {
-        int n = p->count - first < PART ? p->count - first : PART;
+    for (int first = 0; first < p->count && status == MCL_OK; first += room) {
+        int n = p->count - first < room ? p->count - first : room;
         for (int i = 0; i < n; i++) index[i] = first + i;
         status = mcl__dataset_fetch(p->data, index, n, part, error);
         if (status == MCL_OK && (status = mcl_buffer_write(p->pixels, sample * first, sample * n, part)) != MCL_OK)
@@ -102,8 +103,6 @@ void mcl__pictures_destroy(mcl__pictures *p)
     mcl_buffer_destroy(p->statistics);
     *p = (mcl__pictures){0};
 }
-
-uint64_t mcl__pictures_bytes(const mcl__pictures *p) { return p->resident ? (uint64_t)p->count * p->H * p->W * p->C : 0; }
 
 static mcl_status create_resident(mcl__feed *f, mcl_error *error)
 {

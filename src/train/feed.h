@@ -25,7 +25,6 @@ mcl_status mcl__pictures_create_empty(mcl_device *device, int H, int W, int C, c
 /* Writes other statistics to the device: those of a checkpoint, in place of the ones just fitted. */
 mcl_status mcl__pictures_normalise(mcl__pictures *pictures, const mcl_preprocessing *preprocessing, mcl_error *error);
 void mcl__pictures_destroy(mcl__pictures *pictures);
-uint64_t mcl__pictures_bytes(const mcl__pictures *pictures);
 
 #define MCL__FEED_RING 4 /* batches of the host: a multiple of the device's places */
 #define MCL__FEED_PLACES 2

@@ -1,6 +1,8 @@
 /* Composes a network with loading, loss, gradients and update into graphs, and turns these into plans. */
 #include "train/purpose.h"
+#include "base/clock.h"
 #include "base/random.h"
+#include "train/trainer.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,17 +147,17 @@ void mcl__purpose_destroy(mcl__purpose *purpose)
     purpose->plan = NULL;
 }
 
-mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const int32_t *indices, int count, mcl_metrics *metrics,
-                                mcl_error *error)
+mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const int32_t *indices, int count,
+                                const atomic_bool *stop, mcl_metrics *metrics, mcl_error *error)
 {
     mcl__model *model = mcl__plan_graph(purpose->plan)->model;
     mcl_device *device = model->device;
-    double loss = 0, hits = 0;
+    double loss = 0, hits = 0, since = mcl__seconds();
     *metrics = (mcl_metrics){0};
     if (count == 0) return MCL_OK;
     MCL_TRY(mcl__feed_begin(feed, indices, count, 0, error));
     int batches = (count + feed->batch - 1) / feed->batch;
-    for (int i = 0, read = 0; i < batches; i++) {
+    for (int i = 0, read = 0, ahead = 1; i < batches; i++) {
         int first = i * feed->batch, valid = count - first < feed->batch ? count - first : feed->batch;
         mcl_step step = {.step = i + 1, .first_sample = first, .valid_samples = valid, .slot = (i + 1) % MCL_HISTORY,
                          .inverse_valid = 1.0f / (float)valid};
@@ -163,9 +165,13 @@ mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const in
         MCL_TRY_DEVICE(device, mcl__plan_step(purpose->plan, &step), error);
         MCL_TRY(mcl__feed_load(feed, purpose->plan, error));
         MCL_TRY_DEVICE(device, mcl__plan_run(purpose->plan, MCL__COMPUTE), error);
-        if (i + 1 < batches && i + 1 - read < MCL_HISTORY) continue;
+        if (i + 1 < batches && i + 1 - read < ahead) continue;
         mcl_state state;
         MCL_TRY_DEVICE(device, mcl__model_record(model, &state), error);
+        if (stop && atomic_load(stop)) return mcl__fail(error, MCL_ERROR_INTERRUPTED, "stopped while pictures were evaluated");
+        double now = mcl__seconds();
+        ahead = mcl__steps_ahead((now - since) / (i + 1 - read));
+        since = now;
         for (; read <= i; read++) {
             const mcl_outcome *outcome = &state.history[(read + 1) % MCL_HISTORY];
             loss += outcome->loss_sum;

@@ -3,6 +3,7 @@
 #define MCL_TRAIN_PURPOSE_H
 #include "nn/network.h"
 #include "train/feed.h"
+#include <stdatomic.h>
 
 typedef struct mcl__purpose {
     mcl__plan *plan;
@@ -26,9 +27,10 @@ mcl_status mcl__purpose_evaluate(mcl__model *model, const mcl_network *network, 
                                  mcl__purpose *purpose, mcl_error *error);
 void mcl__purpose_destroy(mcl__purpose *purpose);
 
-/* Mean loss and accuracy over the feed's sequence of `count` samples; zeros when there are none. Waits now and then. */
-mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const int32_t *indices, int count, mcl_metrics *metrics,
-                                mcl_error *error);
+/* Mean loss and accuracy over the feed's sequence of `count` samples; zeros when there are none. Waits now and then, and looks
+ * whether it is to stop (NULL: it is not): MCL_ERROR_INTERRUPTED. */
+mcl_status mcl__purpose_metrics(mcl__purpose *purpose, mcl__feed *feed, const int32_t *indices, int count,
+                                const atomic_bool *stop, mcl_metrics *metrics, mcl_error *error);
 
 mcl__optimiser mcl__optimiser_of(const mcl_train_options *options);
 /* The model of a network: slots with their optimiser groups. options NULL: for evaluation only. */

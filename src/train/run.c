@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "nn/weights.h"
 #include "train/trainer.h"
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const double show_seconds = 0.25; /* where enqueuing takes long itself: steps on the host, pictures from files */
 
@@ -84,14 +86,45 @@ static mcl_status slab_from_host(mcl__model *model, const mcl__slab *slab, const
     return MCL_OK;
 }
 
+static mcl_status evaluate(mcl_trainer *t, mcl_part part, mcl_metrics *metrics, mcl_error *error)
+{
+    return mcl__purpose_metrics(&t->eval, &t->eval_feed, t->part[part], t->part_count[part], &t->stop, metrics, error);
+}
+
+static mcl_status stopped(const mcl_trainer *t, mcl_error *error)
+{
+    *error = (mcl_error){0}; /* what an evaluation said of it */
+    return mcl__fail(error, MCL_ERROR_INTERRUPTED, "stopped after step %d%s", t->progress.step,
+                     t->options.run ? ", which is saved" : "");
+}
+
+/* Where something ended the run that is no fault of the steps done, such as a picture that cannot be read, they are saved. Returns
+ * the status that it was given, or what came of the steps. */
+static mcl_status keep_steps(mcl_trainer *t, const loop *l, mcl_status status, mcl_error *error)
+{
+    mcl_error own = {0};
+    if (status == MCL_OK || mcl_device_error(t->device)->status != MCL_OK) return status;
+    t->epoch_begun = false; /* a step that failed has taken pictures from the stream */
+    mcl_status kept = mcl__trainer_drain(t, &own);
+    if (kept == MCL_OK) kept = save(t, l, "last", &own);
+    if (kept == MCL_OK && status == MCL_ERROR_INTERRUPTED) return stopped(t, error);
+    if (kept == MCL_ERROR_DIVERGED || (kept != MCL_OK && status == MCL_ERROR_INTERRUPTED)) {
+        *error = own;
+        return kept;
+    }
+    size_t used = strlen(error->text);
+    if (kept != MCL_OK) mcl__log(MCL_LOG_WARNING, "the steps done could not be saved: %s", own.text);
+    else if (t->options.run) snprintf(error->text + used, sizeof error->text - used, "; step %d is saved", t->progress.step);
+    return status;
+}
+
 /* Validates at the end of an epoch and writes `best` before `last`, so that `last` never speaks of a best that is not there. */
 static mcl_status finish_epoch(mcl_trainer *t, loop *l, mcl_error *error)
 {
     MCL_TRY(mcl__trainer_drain(t, error));
     mcl_event event = event_of(t, l, MCL_EVENT_EPOCH);
     double began = mcl__seconds();
-    if (t->part_count[MCL_PART_VALIDATION])
-        MCL_TRY(mcl_trainer_evaluate(t, MCL_PART_VALIDATION, &event.validation, error));
+    MCL_TRY(keep_steps(t, l, evaluate(t, MCL_PART_VALIDATION, &event.validation, error), error));
     l->evaluating += mcl__seconds() - began;
     const mcl_metrics *judge = event.validation.samples ? &event.validation : &event.train;
     mcl__progress *p = &t->progress;
@@ -160,10 +193,13 @@ static mcl_status finish_run(mcl_trainer *t, loop *l, mcl_error *error)
     if (t->part_count[MCL_PART_TEST] || t->part_count[MCL_PART_VALIDATION]) {
         float *value = NULL, *running = NULL;
         mcl_status status = swap_in_best(t, &value, &running, error);
-        if (status == MCL_OK) status = mcl_trainer_evaluate(t, MCL_PART_TEST, &event.test, error);
-        if (status == MCL_OK) status = mcl_trainer_evaluate(t, MCL_PART_VALIDATION, &event.validation, error);
-        if (value && status == MCL_OK) status = slab_from_host(t->model, &t->model->value, value, error);
-        if (running && status == MCL_OK) status = slab_from_host(t->model, &t->model->running_value, running, error);
+        if (status == MCL_OK) status = evaluate(t, MCL_PART_TEST, &event.test, error);
+        if (status == MCL_OK) status = evaluate(t, MCL_PART_VALIDATION, &event.validation, error);
+        mcl_status back = value ? slab_from_host(t->model, &t->model->value, value, status == MCL_OK ? error : NULL) : MCL_OK;
+        if (running && back == MCL_OK)
+            back = slab_from_host(t->model, &t->model->running_value, running, status == MCL_OK ? error : NULL);
+        if (status == MCL_OK) status = back;
+        if (status == MCL_ERROR_INTERRUPTED) stopped(t, error);
         free(value);
         free(running);
         MCL_TRY(status);
@@ -194,9 +230,11 @@ static bool checkpoint_due(const mcl_trainer *t)
 static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
 {
     const mcl_train_options *o = &t->options;
-    while (t->progress.epoch < o->epochs && !(o->max_steps && t->progress.step >= o->max_steps)) {
+    /* An epoch that was complete when the run was stopped has its validation still to come, whatever the limit. */
+    while (t->progress.epoch < o->epochs &&
+           (mcl__trainer_epoch_complete(t) || !(o->max_steps && t->progress.step >= o->max_steps))) {
         if (!mcl__trainer_epoch_complete(t)) {
-            MCL_TRY(mcl__trainer_step(t, error));
+            MCL_TRY(keep_steps(t, l, mcl__trainer_step(t, error), error));
             if (mcl__trainer_drain_due(t) || mcl__seconds() - l->shown > show_seconds) MCL_TRY(show(t, l, error));
             bool stop = atomic_load(&t->stop); /* also one that came while steps were waited for: none is enqueued behind them */
             if (stop && t->drained < t->progress.step) MCL_TRY(show(t, l, error));
@@ -204,7 +242,7 @@ static mcl_status loop_epochs(mcl_trainer *t, loop *l, mcl_error *error)
                 MCL_TRY(mcl__trainer_drain(t, error));
                 MCL_TRY(save(t, l, "last", error));
             }
-            if (stop) return mcl__fail(error, MCL_ERROR_INTERRUPTED, "stopped after step %d, which is saved", t->progress.step);
+            if (stop) return stopped(t, error);
         }
         if (mcl__trainer_epoch_complete(t)) MCL_TRY(finish_epoch(t, l, error));
     }
@@ -223,7 +261,9 @@ mcl_status mcl_trainer_run(mcl_trainer *t, mcl_event_function function, void *us
         mcl_status saved = save(t, &l, "last", NULL);
         if (saved != MCL_OK) mcl__log(MCL_LOG_WARNING, "the last good state could not be saved: %s", mcl_status_sentence(saved));
     }
-    return status == MCL_OK ? finish_run(t, &l, error) : status;
+    if (status == MCL_OK) status = finish_run(t, &l, error);
+    if (status == MCL_ERROR_INTERRUPTED) atomic_store(&t->stop, false); /* it is done; a later run is another matter */
+    return status;
 }
 
 mcl_status mcl_trainer_save(mcl_trainer *t, const char *path, mcl_error *error)

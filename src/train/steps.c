@@ -196,5 +196,5 @@ mcl_status mcl_trainer_evaluate(mcl_trainer *t, mcl_part part, mcl_metrics *metr
 {
     if ((unsigned)part >= MCL_PARTS) return mcl__fail(error, MCL_ERROR_INVALID, "there is no part %d of a data set", (int)part);
     MCL_TRY(mcl__trainer_drain(t, error));
-    return mcl__purpose_metrics(&t->eval, &t->eval_feed, t->part[part], t->part_count[part], metrics, error);
+    return mcl__purpose_metrics(&t->eval, &t->eval_feed, t->part[part], t->part_count[part], NULL, metrics, error);
 }

@@ -4,8 +4,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "train/need.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 static int largest_part(const mcl_trainer *t)
 {
@@ -72,7 +76,7 @@ static mcl_status with_checkpoint(mcl_trainer *t, mcl_status (*read)(mcl_trainer
 {
     if (!t->options.run || !t->options.resume) return MCL_OK;
     char *path = mcl__text("%s/last.safetensors", t->options.run);
-    mcl_status status = path ? read(t, path, error) : MCL_ERROR_MEMORY;
+    mcl_status status = path ? read(t, path, error) : mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a path");
     free(path);
     return status;
 }
@@ -112,10 +116,20 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     return status == MCL_OK ? written : status;
 }
 
+/* Two that write one run's files would each lose the other's. A file system without locks does without. */
+static mcl_status lock_run(mcl_trainer *t, mcl_error *error)
+{
+    t->lock = mcl__file_apart(open(t->options.run, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (t->lock < 0 || flock(t->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_INVALID, "%s: another trainer is at work in this folder: wait for it, or name another folder",
+                     t->options.run);
+}
+
 static mcl_status open_run(mcl_trainer *t, mcl_error *error)
 {
     if (!t->options.run) return MCL_OK;
     MCL_TRY(mcl__folder_create(t->options.run, false, error));
+    if (t->lock < 0) MCL_TRY(lock_run(t, error));
     MCL_TRY(with_checkpoint(t, mcl__checkpoint_resume, error));
     return mcl__run_log_open(t->options.run, t->progress.step, &t->log, error);
 }
@@ -130,14 +144,15 @@ mcl_status mcl_trainer_create(mcl_device *device, const mcl_network *network, mc
     t->device = device;
     t->network = network;
     t->data = data;
+    t->lock = -1;
     mcl_status status = mcl__train_options_resolve(options, &t->options, error);
-    if (status == MCL_OK) {
-        t->options.run = t->options.run ? strdup(t->options.run) : NULL;
-        t->options.description = t->options.description ? strdup(t->options.description) : NULL;
-        status = prepare(t, error);
-    } else {
-        t->options.run = t->options.description = NULL;
-    }
+    const char *run = status == MCL_OK ? t->options.run : NULL, *description = status == MCL_OK ? t->options.description : NULL;
+    t->options.run = run ? strdup(run) : NULL;
+    t->options.description = description ? strdup(description) : NULL;
+    if ((run && !t->options.run) || (description && !t->options.description))
+        status = mcl__fail(error, MCL_ERROR_MEMORY, "no memory for a trainer");
+    if (status == MCL_OK && run && mcl__folder_exists(run)) status = lock_run(t, error);
+    if (status == MCL_OK) status = prepare(t, error);
     if (status == MCL_OK) status = open_run(t, error);
     if (status != MCL_OK) {
         mcl_trainer_destroy(t);
@@ -154,6 +169,7 @@ void mcl_trainer_destroy(mcl_trainer *t)
 {
     if (!t) return;
     mcl__run_log_close(t->log);
+    if (t->lock >= 0) close(t->lock);
     destroy_plans(t);
     mcl__model_destroy(t->model);
     mcl__pictures_destroy(&t->pictures);

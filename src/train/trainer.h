@@ -40,6 +40,7 @@ struct mcl_trainer {
     float *best_value, *best_running; /* slabs of the best weights of this session; NULL: none yet */
     atomic_bool stop;
     struct mcl__run_log *log;   /* NULL: no run folder */
+    int lock;                   /* the run's folder, open and locked; -1: none */
     double checkpointed;        /* time of the last checkpoint */
 };
 

@@ -39,6 +39,11 @@ run train count --network mlp --device native --run r-count
 expect 1 'train-images-idx3-ubyte.gz has 120 pictures, but .*train-labels-idx1-ubyte has 111 labels'
 check 'no run is begun with wrong counts' lacks r-count
 
+# --- More files than are taken: none is left out silently
+run train idx --network mlp --device native --run r-many --set "data.train_files=$(seq -s ', ' -f 'part-%g.gz' 65)"
+expect 2 'data.train_files names more than 64 files'
+check 'no run is begun with too many files' lacks r-many
+
 # --- Impossible shapes: the layer's name and both shapes
 cat >window.yaml <<END
 network:

@@ -58,17 +58,39 @@ check 'a resumed run ends as one in one piece' cmp -s whole.json parts.json
 run train --run whole --resume --device native --set training.epochs=3
 expect 0 '^Epoch 3/3  loss'
 
-# --- Ctrl-C: the step is finished and saved
-"$program" train idx --network mlp --device native --set training.epochs=100000 --set training.batch=20 --run stopped >out 2>err &
+# --- Told to end: the step is finished and saved. (A shell has what runs in its background ignore Ctrl-C.)
+"$program" train idx --network mlp --device native --set training.epochs=100000 --set training.batch=20 --run stopped \
+    >begun 2>said &
 child=$!
 for i in $(seq 100); do [ -s stopped/last.safetensors ] && break; sleep 0.1; done
-kill -INT $child
+run train --run stopped --resume --device native
+expect 2 'stopped: another trainer is at work in this folder'
+kill -TERM $child
 wait $child
 status=$?
-last='Ctrl-C'
+last='SIGTERM'
+cp begun out && cp said err
 expect 1 'stopped after step [0-9]+, which is saved; go on with: monocle train --run stopped --resume'
 run train --run stopped --resume --device native --set training.epochs=1 --quiet
 expect 0
+
+# --- Ctrl-C is for the job in front, not for one that was told to ignore it
+(trap '' INT; exec "$program" train idx --network mlp --device native --set training.epochs=100000 --set training.batch=20) \
+    >begun 2>said &
+child=$!
+for i in $(seq 100); do [ -s runs/mlp-3/last.safetensors ] && break; sleep 0.1; done
+kill -INT $child
+sleep 0.2
+check 'an ignored Ctrl-C ends nothing' kill -0 $child
+kill -TERM $child
+wait $child
+status=$?
+last='SIGTERM after an ignored SIGINT'
+cp begun out && cp said err
+expect 1 'stopped after step [0-9]+, which is saved; go on with: monocle train --run runs/mlp-3 --resume'
+run train idx --network mlp --device native --set training.batch=4000 --quiet
+expect 2 'make batch smaller'
+check 'a run that does not begin leaves no folder' lacks runs/mlp-4
 
 # --- Pictures: a run, its cache beside it, eval from the cache, predict
 small='--network mlp --device native --set training.epochs=8 --set training.batch=8 --set data.height=16 --set data.test=0.2'
@@ -89,6 +111,27 @@ prints '^file,rank,class,probability$' '^pictures/dark/06.JPG,1,dark,0\.[0-9]{6}
 run predict pics/first pictures/dark/06.JPG --device native --json --top 9 --quiet
 expect 0
 prints '"file": "pictures/dark/06.JPG"' '"class": "dark"' '"class": "bright"'
+if cp pictures/dark/06.JPG $'caf\xe9.jpg' 2>/dev/null; then # not where file names must be UTF-8
+    run predict pics/first $'caf\xe9.jpg' --device native --json --quiet
+    expect 0
+    prints '"file": "caf.*\.jpg"' '"class": "dark"'
+fi
+
+# --- A picture that goes bad in the middle of a run: the steps before it are kept, and the run goes on when it is back
+cp -r pictures going
+"$program" train going --network mlp --device native --set training.epochs=100000 --set training.batch=8 --set data.height=16 \
+    --set data.residence=stream --set data.cache_megabytes=0 --set data.validation=0 --run streamed >begun 2>said &
+child=$!
+for i in $(seq 100); do [ -s streamed/last.safetensors ] && break; sleep 0.1; done
+for picture in going/dark/*; do : >"$picture"; done
+wait $child
+status=$?
+last='a picture that goes bad'
+cp begun out && cp said err
+expect 1 'going/dark/.*; step [0-9]+ is saved'
+cp pictures/dark/* going/dark/
+run train --run streamed --resume --device native --quiet --set training.epochs=1
+expect 0
 
 # --- The plan
 quick --explain --run explained

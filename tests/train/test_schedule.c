@@ -180,7 +180,7 @@ START_TEST(optimiser)
     mcl_dataset *data = open_cifar();
     mcl_trainer *trainer = trainer_create(device, network, data, &options);
     mcl__model *model = trainer->model;
-    float *start = slab_copy(model, &model->value, model->parameter, model->parameters, &elements);
+    float *start = slab_copy(&model->value, model->parameter, model->parameters, &elements);
     ck_assert_int_eq(elements, VALUES);
     memset(&l, 0, sizeof l);
     for (int i = 0; i < VALUES; i++) l.value[i] = (double)start[i];
@@ -197,7 +197,7 @@ START_TEST(optimiser)
         worst_loss = fmax(worst_loss, fabs(loss - losses[step - 1]) / loss);
         loop_update(&l, &trainer->options, step, mcl__learning_rate(&trainer->options, step, trainer->steps_per_epoch));
     }
-    float *end = slab_copy(model, &model->value, model->parameter, model->parameters, &elements);
+    float *end = slab_copy(&model->value, model->parameter, model->parameters, &elements);
     for (int i = 0; i < VALUES; i++) {
         difference += pow((double)end[i] - l.value[i], 2);
         moved += pow(l.value[i] - (double)start[i], 2);

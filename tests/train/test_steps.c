@@ -75,7 +75,7 @@ static void write_one(mcl__model *model, const char *name, int element, float va
     int slot = mcl__model_find(model->parameter, model->parameters, name);
     int n = mcl__shape_elements(model->parameter[slot].shape);
     float *all = malloc((size_t)n * sizeof *all);
-    ck_assert_int_eq(mcl__model_read(model, &model->value, &model->parameter[slot], all), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&model->value, &model->parameter[slot], all), MCL_OK);
     all[element] = value;
     ck_assert_int_eq(mcl__model_write(model, &model->value, &model->parameter[slot], all), MCL_OK);
     free(all);
@@ -85,7 +85,7 @@ static float read_one(mcl__model *model, const char *name, int element)
 {
     int slot = mcl__model_find(model->parameter, model->parameters, name);
     float *all = malloc((size_t)mcl__shape_elements(model->parameter[slot].shape) * sizeof *all);
-    ck_assert_int_eq(mcl__model_read(model, &model->value, &model->parameter[slot], all), MCL_OK);
+    ck_assert_int_eq(mcl__model_read(&model->value, &model->parameter[slot], all), MCL_OK);
     float value = all[element];
     free(all);
     return value;
@@ -244,10 +244,10 @@ static outcome run_few(mcl_device *device, const mcl_network *network, mcl_datas
     outcome made;
     mcl_trainer *trainer = trainer_create(device, network, data, options);
     mcl__model *model = trainer->model;
-    made.start = slab_copy(model, &model->value, model->parameter, model->parameters, &made.elements);
+    made.start = slab_copy(&model->value, model->parameter, model->parameters, &made.elements);
     trainer_run_steps(trainer, steps);
     trainer_losses(trainer, steps, made.loss);
-    made.end = slab_copy(model, &model->value, model->parameter, model->parameters, &made.elements);
+    made.end = slab_copy(&model->value, model->parameter, model->parameters, &made.elements);
     made.nodes = mcl__plan_get_statistics(trainer->train.plan).nodes;
     mcl_trainer_destroy(trainer);
     return made;
@@ -331,8 +331,8 @@ START_TEST(one_model)
     trainer_run_steps(trainer, 6);
     uint64_t bytes = mcl_device_get_counters(device).bytes_allocated;
     const int32_t *part = trainer->part[MCL_PART_TEST];
-    EXPECT(mcl__purpose_metrics(&trainer->eval, &trainer->eval_feed, part, count, &late, &error), error);
-    EXPECT(mcl__purpose_metrics(&one, &feed, part, count, &single, &error), error);
+    EXPECT(mcl__purpose_metrics(&trainer->eval, &trainer->eval_feed, part, count, NULL, &late, &error), error);
+    EXPECT(mcl__purpose_metrics(&one, &feed, part, count, NULL, &single, &error), error);
     ck_assert_double_eq_tol(single.loss, late.loss, 1e-5 * late.loss);
     ck_assert_double_eq_tol(single.accuracy, late.accuracy, 1e-9);
     ck_assert(fabs(late.loss - early.loss) > 1e-3);
