@@ -38,10 +38,25 @@ static int reduction(const struct wanted *wanted, int width, int height, int ori
     return divisor;
 }
 
-/* TurboJPEG's warnings are of damaged data, but for bytes that stand between markers and do no harm. */
+/* Does the end of the picture stand behind its last scan? Neither marker occurs within compressed data. */
+static bool has_end(const uint8_t *bytes, size_t size)
+{
+    for (size_t i = size; i-- > 1;)
+        if (bytes[i - 1] == 0xff && (bytes[i] == 0xd9 || bytes[i] == 0xda)) return bytes[i] == 0xd9;
+    return false;
+}
+
+/* TurboJPEG's warnings are of damaged data, but for bytes that stand between markers and do no harm. It tells the first warning
+ * only, behind which it may have missed the end. */
 static bool harmless(tjhandle jpeg)
 {
     return tjGetErrorCode(jpeg) == TJERR_WARNING && strstr(tjGetErrorStr2(jpeg), "extraneous bytes") != NULL;
+}
+
+/* It also refuses headers whose chroma is sampled in a way that it has no name for, after telling the size; but decodes them. */
+static bool only_unnamed(tjhandle jpeg, int width)
+{
+    return width > 0 && strstr(tjGetErrorStr2(jpeg), "subsampling type") != NULL;
 }
 
 /* (a, b, c, k) becomes (a k, b k, c k) / 255, which is right for (R, G, B, alpha) over black and for Adobe's CMYK, whose
@@ -59,13 +74,14 @@ static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wa
                               mcl_error *error)
 {
     mcl_status status = MCL_OK;
-    int width = 0, height = 0, sampling, space, flags = TJFLAG_ACCURATEDCT;
+    int width = 0, height = 0, sampling, space = TJCS_YCbCr, flags = TJFLAG_ACCURATEDCT;
 #ifdef TJFLAG_LIMITSCANS
     flags |= TJFLAG_LIMITSCANS;
 #endif
     tjhandle jpeg = tjInitDecompress();
     if (!jpeg) return fail_memory(wanted, error);
-    if (tjDecompressHeader3(jpeg, bytes, size, &width, &height, &sampling, &space) != 0 && !harmless(jpeg)) {
+    if (tjDecompressHeader3(jpeg, bytes, size, &width, &height, &sampling, &space) != 0 &&
+        !harmless(jpeg) && !only_unnamed(jpeg, width)) {
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: not a readable JPEG: %s", wanted->name, tjGetErrorStr2(jpeg));
         goto done;
     }
@@ -86,8 +102,9 @@ static mcl_status decode_jpeg(const uint8_t *bytes, size_t size, const struct wa
         goto done;
     }
     if (tjDecompress2(jpeg, bytes, size, picture->pixels, picture->width, 0, picture->height, format, flags) != 0 &&
-        !harmless(jpeg)) {
-        status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: a damaged JPEG: %s", wanted->name, tjGetErrorStr2(jpeg));
+        !(harmless(jpeg) && has_end(bytes, size))) {
+        status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: a damaged JPEG: %s", wanted->name,
+                           harmless(jpeg) ? "it ends before its picture does" : tjGetErrorStr2(jpeg));
         goto done;
     }
     if (format == TJPF_CMYK) apply_fourth(picture);

@@ -188,6 +188,29 @@ START_TEST(unreadable)
 }
 END_TEST
 
+/* Bytes between two markers do no harm; but nothing that is wrong behind them passes with them. */
+START_TEST(jpeg_stray_bytes)
+{
+    uint8_t pixels[16 * 16 * 3];
+    char *text, longer[4096];
+    size_t size, at = 2;
+    quarters(pixels);
+    put_jpeg("stray.jpg", pixels, 16, 16, TJPF_RGB, 0);
+    ck_assert_int_eq(mcl__file_read(in_folder("stray.jpg"), 0, &text, &size, NULL), MCL_OK);
+    while (at + 2 < size && !((uint8_t)text[at] == 0xff && (uint8_t)text[at + 1] == 0xdb)) at++; /* the first table */
+    ck_assert_uint_lt(size + 3, sizeof longer);
+    memcpy(longer, text, at);
+    memcpy(longer + at, "abc", 3);
+    memcpy(longer + at + 3, text + at, size - at);
+    put_file("stray.jpg", longer, size + 3);
+    load("stray.jpg", 16, 3);
+    check_pixel(255, 128, 128, 128, 3);
+    put_file("stray.jpg", longer, size - 20);
+    check_unreadable("stray.jpg", MCL_ERROR_FORMAT, "damaged JPEG");
+    free(text);
+}
+END_TEST
+
 /* The filter in double: the same weights, and no rounding in between. */
 static double filtered(const uint8_t *source, int height, int width, int C, int c, const double box[4], int H, int W, int y, int x)
 {
@@ -270,6 +293,7 @@ int main(void)
     tcase_add_test(cases, exif_survives_anything);
     tcase_add_test(cases, png_kinds);
     tcase_add_test(cases, unreadable);
+    tcase_add_test(cases, jpeg_stray_bytes);
     tcase_add_loop_test(cases, scaling_follows_the_filter, 0, sizeof scalings / sizeof *scalings);
     tcase_add_test(cases, large_jpeg);
     return run_suite(cases, "decode");
