@@ -2,9 +2,9 @@
 #include "data/dataset.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/machine.h"
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 mcl_status mcl__data_no_memory(const mcl_dataset *data, mcl_error *error)
 {
@@ -49,7 +49,7 @@ static mcl_status resolve(const char *path, mcl_dataset_options *options, mcl_er
     if (options->width == 0) options->width = options->height;
     if (options->channels == 0) options->channels = 3;
     if (options->cache_bytes == 0) options->cache_bytes = UINT64_C(4) << 30;
-    if (options->memory_bytes == 0) options->memory_bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+    if (options->memory_bytes == 0) options->memory_bytes = mcl__usable_memory() / 2;
     const char *wrong = NULL;
     if (options->height < 1 || options->height > MCL__MAX_SIDE || options->width < 1 || options->width > MCL__MAX_SIDE)
         wrong = "height and width must be from 1 to 16384";

@@ -1,7 +1,8 @@
 /* A few threads that share out the items of one job. */
 #include "data/pool.h"
+#include "base/machine.h"
+#include <math.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -60,10 +61,10 @@ static void *worker_main(void *user)
     return NULL;
 }
 
-static int usable_processors(void)
+static int usual_threads(void)
 {
-    cpu_set_t set;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+    double cpus = mcl__usable_cpus(), quota = ceil(mcl__cpu_quota());
+    return (int)(quota < cpus ? quota : cpus);
 }
 
 mcl_status mcl__pool_create(int threads, mcl__pool **result, mcl_error *error)
@@ -74,7 +75,7 @@ mcl_status mcl__pool_create(int threads, mcl__pool **result, mcl_error *error)
     pthread_mutex_init(&pool->lock, NULL);
     pthread_cond_init(&pool->begun, NULL);
     pthread_cond_init(&pool->ended, NULL);
-    if (threads <= 0) threads = usable_processors();
+    if (threads <= 0) threads = usual_threads();
     if (threads > MAX_THREADS) threads = MAX_THREADS;
     while (pool->workers < threads - 1 && pthread_create(&pool->worker[pool->workers], NULL, worker_main, pool) == 0)
         pool->workers++; /* fewer than wanted only makes it slower */

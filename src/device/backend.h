@@ -61,7 +61,5 @@ struct mcl__backend {
     mcl_status (*probe)(mcl_device *device, mcl__probe *out);
 };
 
-int mcl__usable_cpus(void); /* those that the process may run on */
-
 extern const mcl__backend mcl__opencl_backend, mcl__native_backend;
 #endif

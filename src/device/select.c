@@ -1,7 +1,7 @@
 /* Which devices there are, and which one a selector means. */
+#include "base/machine.h"
 #include "device/backend.h"
 #include <pthread.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,15 +197,6 @@ static mcl_status fail_not_found(const catalogue *all, const char *selector, mcl
                                  all->devices[i].name);
     return mcl__fail(error, MCL_ERROR_NOT_FOUND, "no device fits \"%s\"; there is: %s%s%s%s", selector, list,
                      all->notes ? " [" : "", all->notes ? all->notes : "", all->notes ? "]" : "");
-}
-
-int mcl__usable_cpus(void)
-{
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-    int count = CPU_COUNT(&set);
-    return count > 0 ? count : 1;
 }
 
 static mcl_status copy_text(const char **target, const char *text, mcl_error *error)

@@ -3,11 +3,10 @@
  * work is handed out under. */
 #include "device/wait.h"
 #include "base/clock.h"
-#include "device/backend.h"
+#include "base/machine.h"
 #include <errno.h>
 #include <monocle/wait.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,20 +20,11 @@ enum {
 
 static atomic_int devices, look; /* those open; from one look to the next, for the one opened last: PoCL's share their threads */
 
-/* CPUs that a control group's quota is worth (docker run --cpus); without one, more than there are. */
-static double quota(void)
-{
-    double time, period;
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    bool limited = file && fscanf(file, "%lf %lf", &time, &period) == 2 && period > 0;
-    if (file) fclose(file);
-    return limited ? time / period : 1e9;
-}
-
 bool mcl__wait_awake_begin(uint32_t threads)
 {
     const char *wanted = getenv("MONOCLE_SPIN");
-    if (threads < 2 || threads > MOST_THREADS || threads > (uint32_t)mcl__usable_cpus() || threads > quota()) return false;
+    if (threads < 2 || threads > MOST_THREADS || threads > (uint32_t)mcl__usable_cpus()) return false;
+    if (threads > mcl__cpu_quota()) return false;
     if (wanted && strcmp(wanted, "0") == 0) return false;
     atomic_store(&look, LOOK * (int)threads);
     atomic_fetch_add(&devices, 1);

@@ -1,5 +1,6 @@
 /* Waiting awake, then asleep; and that a driver's threads come by, for which this program exports a symbol as `monocle` does. */
 #include "device/backend.h"
+#include "base/machine.h"
 #include "device/wait.h"
 #include "fixture.h"
 #include <monocle/wait.h>

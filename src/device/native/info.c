@@ -1,4 +1,5 @@
 /* What the native device says of itself. */
+#include "base/machine.h"
 #include "device/native/native.h"
 #include <omp.h>
 #include <stdio.h>
@@ -53,7 +54,7 @@ mcl_status mcl__native_list(mcl_device_info **devices, int *count, char **notes,
     describe_processor(info);
     info->type = MCL_DEVICE_NATIVE;
     info->compute_units = (uint32_t)omp_get_num_procs();
-    info->memory = positive(sysconf(_SC_PHYS_PAGES)) * positive(sysconf(_SC_PAGESIZE));
+    info->memory = mcl__usable_memory();
     info->max_allocation = info->memory;
     info->cache_line = positive(sysconf(_SC_LEVEL1_DCACHE_LINESIZE));
     info->max_work_group = info->max_work_item[0] = info->max_work_item[1] = info->max_work_item[2] = 1;
