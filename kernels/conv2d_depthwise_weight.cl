@@ -11,6 +11,7 @@
  * x (N,H,W,C), dy (N,OH,OW,C), copies (chunks,KH,KW,1,C).
  * WIDTH divides C. 3x3 taps are 2.25 FLOP for a byte needed, 0.8 for a byte asked (README.md). */
 #include "args.h"
+#include "epilogue.h"
 #include "pointwise.h"
 #include "vector.h"
 
@@ -24,11 +25,6 @@
 #endif
 #ifndef COLUMNS
 #define COLUMNS 4
-#endif
-#ifndef PROLOGUE
-#define PROLOGUE_PARAMS
-#define PROLOGUE_ARGS
-#define PROLOGUE(T, LOAD, v, channel)
 #endif
 #ifndef BY_SOURCE
 #define BY_SOURCE 0

@@ -14,7 +14,6 @@
 #define PIECES (SHARED_TAP ? 1 : 4) /* taps of four rows */
 #define ROW_LINES (4 * ITEMS / ROWS) /* pixels that all items load at a time */
 #define COLUMN_LINES (4 * ITEMS / COLUMNS)
-#define LOAD_ONE(p) (*(p))
 
 /* The four rows of dw that an item loads: source position at pixel (0, 0) and channel. */
 typedef struct places { int h[PIECES], v[PIECES], c[PIECES]; } places;
