@@ -58,18 +58,25 @@ check 'a resumed run ends as one in one piece' cmp -s whole.json parts.json
 run train --run whole --resume --device native --set training.epochs=3
 expect 0 '^Epoch 3/3  loss'
 
+# A run in the background, as $child, that would not end by itself: `first_checkpoint RUN` waits until it has saved, and
+# `ended WHAT` until it is gone, with its output where that of `run` is.
+first_checkpoint() { for i in $(seq 100); do [ -s "$1/last.safetensors" ] && break; sleep 0.1; done; }
+ended() {
+    wait $child
+    status=$?
+    last=$1
+    cp begun out && cp said err
+}
+
 # --- Told to end: the step is finished and saved. (A shell has what runs in its background ignore Ctrl-C.)
 "$program" train idx --network mlp --device native --set training.epochs=100000 --set training.batch=20 --run stopped \
     >begun 2>said &
 child=$!
-for i in $(seq 100); do [ -s stopped/last.safetensors ] && break; sleep 0.1; done
+first_checkpoint stopped
 run train --run stopped --resume --device native
 expect 2 'stopped: another trainer is at work in this folder'
 kill -TERM $child
-wait $child
-status=$?
-last='SIGTERM'
-cp begun out && cp said err
+ended 'SIGTERM'
 expect 1 'stopped after step [0-9]+, which is saved; go on with: monocle train --run stopped --resume'
 run train --run stopped --resume --device native --set training.epochs=1 --quiet
 expect 0
@@ -78,15 +85,12 @@ expect 0
 (trap '' INT; exec "$program" train idx --network mlp --device native --set training.epochs=100000 --set training.batch=20) \
     >begun 2>said &
 child=$!
-for i in $(seq 100); do [ -s runs/mlp-3/last.safetensors ] && break; sleep 0.1; done
+first_checkpoint runs/mlp-3
 kill -INT $child
 sleep 0.2
 check 'an ignored Ctrl-C ends nothing' kill -0 $child
 kill -TERM $child
-wait $child
-status=$?
-last='SIGTERM after an ignored SIGINT'
-cp begun out && cp said err
+ended 'SIGTERM after an ignored SIGINT'
 expect 1 'stopped after step [0-9]+, which is saved; go on with: monocle train --run runs/mlp-3 --resume'
 run train idx --network mlp --device native --set training.batch=4000 --quiet
 expect 2 'make batch smaller'
@@ -122,12 +126,9 @@ cp -r pictures going
 "$program" train going --network mlp --device native --set training.epochs=100000 --set training.batch=8 --set data.height=16 \
     --set data.residence=stream --set data.cache_megabytes=0 --set data.validation=0 --run streamed >begun 2>said &
 child=$!
-for i in $(seq 100); do [ -s streamed/last.safetensors ] && break; sleep 0.1; done
+first_checkpoint streamed
 for picture in going/dark/*; do : >"$picture"; done
-wait $child
-status=$?
-last='a picture that goes bad'
-cp begun out && cp said err
+ended 'a picture that goes bad'
 expect 1 'going/dark/.*; step [0-9]+ is saved'
 cp pictures/dark/* going/dark/
 run train --run streamed --resume --device native --quiet --set training.epochs=1

@@ -47,30 +47,59 @@ static void complete_epoch(mcl_trainer *trainer)
     while (!end) EXPECT(mcl_trainer_steps(trainer, 5, &done, &end, &error), error);
 }
 
+/* What the tests train; a trainer that is left goes first. */
+typedef struct scene { mcl_network *network; mcl_dataset *data; } scene;
+static scene scene_open(void) { return (scene){network_named("mlp"), open_fashion(200, 0.2)}; }
+static void scene_close(scene *s, mcl_trainer *trainer)
+{
+    mcl_trainer_destroy(trainer);
+    mcl_network_destroy(s->network);
+    mcl_dataset_close(s->data);
+}
+
+/* Stops a run that has all steps of its first epoch before it validates, and resumes it to its end. */
+static mcl_trainer *stopped_and_resumed(mcl_device *device, const scene *s, mcl_train_options options, heard *h)
+{
+    mcl_error error = {0};
+    mcl_trainer *trainer = trainer_create(device, s->network, s->data, &options);
+    complete_epoch(trainer);
+    mcl_trainer_stop(trainer);
+    ck_assert_int_eq(mcl_trainer_run(trainer, on_event, h, &error), MCL_ERROR_INTERRUPTED);
+    ck_assert_msg(strstr(error.text, "which is saved") != NULL, "%s", error.text);
+    ck_assert_int_eq(h->epochs, 0);
+    mcl_trainer_destroy(trainer);
+    options.resume = true;
+    trainer = trainer_create(device, s->network, s->data, &options);
+    EXPECT(mcl_trainer_run(trainer, on_event, h, &error), error);
+    return trainer;
+}
+
 START_TEST(while_it_validates)
 {
     TEST_DEVICE(device);
-    mcl_error error = {0};
-    mcl_network *network = network_named("mlp");
-    mcl_dataset *data = open_fashion(200, 0.2);
-    mcl_metrics calm = calm_test(device, network, data);
-    mcl_train_options options = options_in("validating");
-    mcl_trainer *trainer = trainer_create(device, network, data, &options);
-    complete_epoch(trainer);
-    mcl_trainer_stop(trainer);
     heard h = {0};
-    ck_assert_int_eq(mcl_trainer_run(trainer, on_event, &h, &error), MCL_ERROR_INTERRUPTED);
-    ck_assert_msg(strstr(error.text, "which is saved") != NULL, "%s", error.text);
-    ck_assert_int_eq(h.epochs, 0);
-    mcl_trainer_destroy(trainer);
-    options.resume = true;
-    trainer = trainer_create(device, network, data, &options);
-    EXPECT(mcl_trainer_run(trainer, on_event, &h, &error), error);
+    scene s = scene_open();
+    mcl_metrics calm = calm_test(device, s.network, s.data);
+    mcl_trainer *trainer = stopped_and_resumed(device, &s, options_in("validating"), &h);
     ck_assert_int_eq(h.epochs, 2);
     ck_assert(h.test.loss == calm.loss && h.test.accuracy == calm.accuracy);
-    mcl_trainer_destroy(trainer);
-    mcl_network_destroy(network);
-    mcl_dataset_close(data);
+    scene_close(&s, trainer);
+}
+END_TEST
+
+/* The last step that is allowed ends an epoch, whose validation was still to come. */
+START_TEST(at_the_limit_of_steps)
+{
+    TEST_DEVICE(device);
+    heard h = {0};
+    scene s = scene_open();
+    mcl_train_options options = options_in("limited");
+    options.max_steps = 10;
+    mcl_trainer *trainer = stopped_and_resumed(device, &s, options, &h);
+    ck_assert_int_eq(trainer->steps_per_epoch, options.max_steps);
+    ck_assert_int_eq(h.epochs, 1);
+    ck_assert_int_eq(trainer->progress.best_epoch, 1);
+    scene_close(&s, trainer);
 }
 END_TEST
 
@@ -79,15 +108,14 @@ START_TEST(before_the_test)
 {
     TEST_DEVICE(device);
     mcl_error error = {0};
-    mcl_network *network = network_named("mlp");
-    mcl_dataset *data = open_fashion(200, 0.2);
-    mcl_metrics calm = calm_test(device, network, data);
-    mcl_train_options options = options_in("testing");
-    mcl_trainer *trainer = trainer_create(device, network, data, &options);
-    heard h = {.stop_at_done = true, .trainer = trainer};
+    scene s = scene_open();
+    mcl_metrics calm = calm_test(device, s.network, s.data);
     mcl_train_options calmly = options_in("calm");
     calmly.resume = true;
-    mcl_trainer *last = trainer_create(device, network, data, &calmly);
+    mcl_trainer *last = trainer_create(device, s.network, s.data, &calmly);
+    mcl_train_options options = options_in("testing");
+    mcl_trainer *trainer = trainer_create(device, s.network, s.data, &options);
+    heard h = {.stop_at_done = true, .trainer = trainer};
     ck_assert_int_eq(mcl_trainer_run(trainer, on_event, &h, &error), MCL_ERROR_INTERRUPTED);
     ck_assert_int_eq(h.epochs, 2);
     ck_assert_int_eq(h.test.samples, 0);
@@ -96,36 +124,7 @@ START_TEST(before_the_test)
     mcl_trainer_destroy(last);
     EXPECT(mcl_trainer_run(trainer, on_event, &h, &error), error);
     ck_assert(h.test.loss == calm.loss && h.test.accuracy == calm.accuracy);
-    mcl_trainer_destroy(trainer);
-    mcl_network_destroy(network);
-    mcl_dataset_close(data);
-}
-END_TEST
-
-/* The last step that is allowed ends an epoch, whose validation was still to come. */
-START_TEST(at_the_limit_of_steps)
-{
-    TEST_DEVICE(device);
-    mcl_error error = {0};
-    mcl_network *network = network_named("mlp");
-    mcl_dataset *data = open_fashion(200, 0.2);
-    mcl_train_options options = options_in("limited");
-    options.max_steps = 10;
-    mcl_trainer *trainer = trainer_create(device, network, data, &options);
-    ck_assert_int_eq(trainer->steps_per_epoch, options.max_steps);
-    complete_epoch(trainer);
-    mcl_trainer_stop(trainer);
-    heard h = {0};
-    ck_assert_int_eq(mcl_trainer_run(trainer, on_event, &h, &error), MCL_ERROR_INTERRUPTED);
-    mcl_trainer_destroy(trainer);
-    options.resume = true;
-    trainer = trainer_create(device, network, data, &options);
-    EXPECT(mcl_trainer_run(trainer, on_event, &h, &error), error);
-    ck_assert_int_eq(h.epochs, 1);
-    ck_assert_int_eq(trainer->progress.best_epoch, 1);
-    mcl_trainer_destroy(trainer);
-    mcl_network_destroy(network);
-    mcl_dataset_close(data);
+    scene_close(&s, trainer);
 }
 END_TEST
 
@@ -133,17 +132,14 @@ START_TEST(one_trainer_a_folder)
 {
     TEST_DEVICE(device);
     mcl_error error = {0};
-    mcl_network *network = network_named("mlp");
-    mcl_dataset *data = open_fashion(200, 0.2);
+    scene s = scene_open();
     mcl_train_options options = options_in("shared");
-    mcl_trainer *first = trainer_create(device, network, data, &options), *second = NULL;
-    ck_assert_int_eq(mcl_trainer_create(device, network, data, &options, &second, &error), MCL_ERROR_INVALID);
+    mcl_trainer *first = trainer_create(device, s.network, s.data, &options), *second = NULL;
+    ck_assert_int_eq(mcl_trainer_create(device, s.network, s.data, &options, &second, &error), MCL_ERROR_INVALID);
     ck_assert_msg(strstr(error.text, folder) && strstr(error.text, "another trainer"), "%s", error.text);
     mcl_trainer_destroy(first);
-    EXPECT(mcl_trainer_create(device, network, data, &options, &second, &error), error);
-    mcl_trainer_destroy(second);
-    mcl_network_destroy(network);
-    mcl_dataset_close(data);
+    EXPECT(mcl_trainer_create(device, s.network, s.data, &options, &second, &error), error);
+    scene_close(&s, second);
 }
 END_TEST
 
