@@ -1,4 +1,5 @@
 /* The cache of program binaries: used when sound, rebuilt from source without a word when not. */
+#include "device/opencl/opencl.h"
 #include "fixture.h"
 #include <dirent.h>
 #include <fcntl.h>
@@ -137,10 +138,11 @@ START_TEST(a_wrong_key_is_rebuilt)
 }
 END_TEST
 
-/* PoCL compiles a program's kernels once more for its binary, so none is asked for while its own cache lies in ours. */
-START_TEST(pocl_needs_no_binaries)
+/* PoCL compiles a program's kernels once more for its binary, so none is asked for while its own cache lies in ours: what is kept
+ * is bitcode. */
+START_TEST(pocl_gives_bitcode)
 {
-    char path[512];
+    char path[512], start[256];
     const char *before = getenv("POCL_CACHE_DIR");
     char *folder = before ? strdup(before) : NULL;
     mcl_device *device = open_opencl(NULL);
@@ -150,10 +152,34 @@ START_TEST(pocl_needs_no_binaries)
     snprintf(path, sizeof path, "%s/monocle/pocl", cache_home);
     setenv("POCL_CACHE_DIR", path, 1);
     ck_assert(!comes_from_cache(VALUE, 3.5f, false));
-    ck_assert(entry(0, path) == !pocl);
+    ck_assert(entry(0, path) && !entry(1, path));
+    FILE *file = fopen(path, "rb");
+    size_t bytes = fread(start, 1, sizeof start, file);
+    fclose(file);
+    ck_assert(!pocl || memmem(start, bytes, "BC\xc0\xde", 4));
+    ck_assert(comes_from_cache(VALUE, 3.5f, false));
     if (folder) setenv("POCL_CACHE_DIR", folder, 1);
     else unsetenv("POCL_CACHE_DIR");
     free(folder);
+}
+END_TEST
+
+/* Blocks as bitcode has them, each with its number and a length in words, before and behind other bytes. */
+START_TEST(bitcode_ends_with_its_blocks)
+{
+    unsigned char binary[64] = "program.bc BC\xc0\xde";
+    const uint32_t blocks[] = {1 | 13 << 2, 1, 7, 1 | 8 << 2, 2, 7, 7, 1 | 23 << 2, 0, 1 | 77 << 2, 0};
+    size_t before = 11, header = 4, whole = header + 9 * 4, found;
+    memcpy(binary + before + header, blocks, sizeof blocks);
+    ck_assert_ptr_eq(mcl__cl_bitcode_find(binary, sizeof binary, &found), binary + before);
+    ck_assert_uint_eq(found, whole);
+    ck_assert_ptr_eq(mcl__cl_bitcode_find(binary, before + whole, &found), binary + before);
+    ck_assert_uint_eq(found, whole);
+    ck_assert_ptr_eq(mcl__cl_bitcode_find(binary, before + whole - 1, &found), binary + before);
+    ck_assert_uint_eq(found, whole - 8);                                                         /* the last one is cut */
+    ck_assert_ptr_null(mcl__cl_bitcode_find(binary, before + header + 3 * 4 + 8, &found));       /* the module is */
+    ck_assert_ptr_null(mcl__cl_bitcode_find(binary + before + 1, sizeof binary - before - 1, &found));
+    ck_assert_ptr_null(mcl__cl_bitcode_find(binary, before + header, &found));
 }
 END_TEST
 
@@ -262,7 +288,8 @@ int main(int count, char **arguments)
     tcase_add_test(tests, an_edited_source_is_rebuilt);
     tcase_add_loop_test(tests, damaged_entries_are_rebuilt, 0, COUNT(damages));
     tcase_add_test(tests, a_wrong_key_is_rebuilt);
-    tcase_add_test(tests, pocl_needs_no_binaries);
+    tcase_add_test(tests, pocl_gives_bitcode);
+    tcase_add_test(tests, bitcode_ends_with_its_blocks);
     tcase_add_test(tests, what_is_old_goes_when_there_is_much);
     tcase_add_test(tests, no_place_for_a_cache_is_no_failure);
     tcase_add_test(tests, a_folder_open_to_others_is_not_used);

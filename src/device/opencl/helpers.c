@@ -105,12 +105,12 @@ static request *make_request(const mcl__kernel *kernel, const mcl__arg *args, in
     return made;
 }
 
-/* The mark of a kernel for such work-groups. */
-static bool make_mark(const mcl__kernel *kernel, const request *r, mark *made)
+/* The mark of a kernel for such work-groups. PoCL keeps what it compiles from bitcode apart from what it compiles from source. */
+static bool make_mark(const mcl__cl_device *device, const mcl__kernel *kernel, const request *r, mark *made)
 {
     char form[96];
-    snprintf(form, sizeof form, "%zux%zux%zu%s", r->local[0], r->local[1], r->local[2],
-             is_wide(r->dimensions, r->global) ? " wide" : "");
+    snprintf(form, sizeof form, "%zux%zux%zu%s%s", r->local[0], r->local[1], r->local[2],
+             is_wide(r->dimensions, r->global) ? " wide" : "", device->quirks & MCL__CL_BITCODE ? " from bitcode" : "");
     const char *parts[] = {kernel->program->cache_key, kernel->name, form};
     return mcl__cl_cache_key(parts, 3, made->key);
 }
@@ -204,7 +204,7 @@ void mcl__cl_helpers_ask(mcl__cl_device *device, mcl__kernel *kernel, const mcl_
     if (!may_help(device) || (kernel->asked & form)) return;
     kernel->asked |= form;
     request *asked = make_request(kernel, args, count, dimensions, global, local);
-    bool wanted = asked && make_mark(kernel, asked, &its) && !mcl__cl_cache_use_mark(device->cache, "compiled", its.key);
+    bool wanted = asked && make_mark(device, kernel, asked, &its) && !mcl__cl_cache_use_mark(device->cache, "compiled", its.key);
     if (wanted && !device->helpers && (device->helpers = calloc(1, sizeof *device->helpers))) device->helpers->file = -1;
     if (wanted && device->helpers) add_request(device, asked, &its);
     else free(asked);

@@ -16,6 +16,7 @@ typedef enum mcl__cl_quirk {
     MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
     MCL__CL_KEEPS_LOOPS = 1 << 6, /* loops stay loops, end after 65,535 rounds, and long kernels compile for minutes */
     MCL__CL_HOST_PAGES = 1 << 7,  /* new memory comes page by page: buffers are pages of ours, which are zeros and are used early */
+    MCL__CL_BITCODE = 1 << 9,     /* takes bitcode sooner than source: bitcode.c */
     MCL__CL_SLEEPS = 1 << 8,      /* its threads sleep between launches, if they are not kept awake */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
@@ -147,8 +148,17 @@ mcl_status mcl__cl_kernel_get(mcl_device *device, const mcl__kernel_key *key, mc
 locale_t mcl__cl_enter_c_locale(void); /* drivers' compilers stumble over a decimal comma */
 void mcl__cl_leave_c_locale(locale_t before);
 cl_int mcl__cl_build(mcl__cl_device *device, cl_program program, const char *options); /* in the C locale */
+/* NULL: the driver refuses it. */
+cl_program mcl__cl_build_binary(mcl__cl_device *device, const unsigned char *binary, size_t bytes, const char *options);
+unsigned char *mcl__cl_binary(cl_program program, size_t *bytes); /* of a program for one device; NULL: it has none */
 void mcl__cl_save_programs(mcl__cl_device *device); /* those launched since; the queue is idle */
 void mcl__cl_free_programs(mcl__cl_device *device);
+
+/* bitcode.c: builds program->program from its text by way of bitcode, which goes into the cache. false: that cannot be. */
+bool mcl__cl_bitcode_build(mcl__cl_device *device, mcl__cl_program *program, const char *compile_options,
+                           const char *build_options);
+/* The bitcode that a binary holds, of `found` bytes; NULL: it holds none. */
+const unsigned char *mcl__cl_bitcode_find(const unsigned char *binary, size_t bytes, size_t *found);
 
 /* cache.c: entries of a kind ("programs", "verdicts", "compiled") under a key. A cache never fails: a miss is a miss. */
 char *mcl__cl_cache_open(void); /* the folder, freed with free(); NULL: no cache */

@@ -102,6 +102,8 @@ static mcl_status compile_any(mcl__cl_device *device, mcl__cl_program *program, 
     const char *call;
     bool declares = device->quirks & MCL__CL_BUILTINS;
     snprintf(declared, sizeof declared, "%s -D_OPENCL_H_ -DMCL_BUILTINS", options);
+    if (device->quirks & MCL__CL_BITCODE && mcl__cl_bitcode_build(device, program, declares ? declared : options, options))
+        return MCL_OK;
     if (declares && compile(device, program, declared, &call) == CL_SUCCESS) return MCL_OK;
     cl_int code = compile(device, program, options, &call);
     if (!program->program) return mcl__cl_fail(&device->base, program->source, call, code);
@@ -119,25 +121,28 @@ static mcl_status build_from_source(mcl__cl_device *device, mcl__cl_program *pro
     return MCL_OK;
 }
 
+cl_program mcl__cl_build_binary(mcl__cl_device *device, const unsigned char *binary, size_t bytes, const char *options)
+{
+    cl_int code, state = CL_SUCCESS;
+    cl_program program = clCreateProgramWithBinary(device->context, 1, &device->id, &bytes, &binary, &state, &code);
+    if (program && code == CL_SUCCESS && state == CL_SUCCESS && mcl__cl_build(device, program, options) == CL_SUCCESS)
+        return program;
+    if (program) clReleaseProgram(program);
+    return NULL;
+}
+
 /* Any refusal of a cached binary means a rebuild, whatever its code. */
 static bool load_from_cache(mcl__cl_device *device, mcl__cl_program *program, const char *options)
 {
     unsigned char *binary;
     size_t bytes;
     if (!mcl__cl_cache_load(device->cache, "programs", program->cache_key, &binary, &bytes)) return false;
-    cl_int code, state = CL_SUCCESS;
-    const unsigned char *start = binary;
-    program->program = clCreateProgramWithBinary(device->context, 1, &device->id, &bytes, &start, &state, &code);
+    program->program = mcl__cl_build_binary(device, binary, bytes, options);
     free(binary);
-    if (program->program && code == CL_SUCCESS && state == CL_SUCCESS &&
-        mcl__cl_build(device, program->program, options) == CL_SUCCESS) {
-        program->from_cache = true;
-        device->base.counters.programs_loaded++;
-        return true;
-    }
-    if (program->program) clReleaseProgram(program->program);
-    program->program = NULL;
-    return false;
+    if (!program->program) return false;
+    program->from_cache = true;
+    device->base.counters.programs_loaded++;
+    return true;
 }
 
 static void free_program(mcl__cl_program *program)
@@ -267,17 +272,21 @@ mcl_status mcl__cl_kernel_get(mcl_device *base, const mcl__kernel_key *key, mcl_
     return made ? MCL_OK : MCL_ERROR_MEMORY;
 }
 
+unsigned char *mcl__cl_binary(cl_program program, size_t *bytes)
+{
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *bytes, bytes, NULL) != CL_SUCCESS || *bytes == 0) return NULL;
+    unsigned char *binary = malloc(*bytes), *binaries[] = {binary};
+    if (binary && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binaries, binaries, NULL) == CL_SUCCESS) return binary;
+    free(binary);
+    return NULL;
+}
+
 static void save_program(mcl__cl_device *device, mcl__cl_program *program)
 {
-    size_t bytes = 0;
+    size_t bytes;
+    unsigned char *binary = mcl__cl_binary(program->program, &bytes);
     program->saved = true;
-    if (clGetProgramInfo(program->program, CL_PROGRAM_BINARY_SIZES, sizeof bytes, &bytes, NULL) != CL_SUCCESS ||
-        bytes == 0)
-        return;
-    unsigned char *binary = malloc(bytes), *binaries[] = {binary};
-    if (binary &&
-        clGetProgramInfo(program->program, CL_PROGRAM_BINARIES, sizeof binaries, binaries, NULL) == CL_SUCCESS)
-        mcl__cl_cache_save(device->cache, "programs", program->cache_key, binary, bytes);
+    if (binary) mcl__cl_cache_save(device->cache, "programs", program->cache_key, binary, bytes);
     free(binary);
 }
 
