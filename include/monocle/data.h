@@ -50,7 +50,8 @@ typedef struct mcl_dataset_options {
     double validation;               /* fraction of the training part to validate on, where there is no such part [0: none] */
     double test;                     /* fraction of the training part to hold out for the test, where there is none [0: none] */
     uint64_t seed;                   /* of these two draws and of limit */
-    int limit;                       /* at most so many samples in each part, each class in proportion [0: no limit] */
+    int limit;                       /* at most so many samples in each part, each class in proportion [0: no limit]. PICTURES
+                                      * beyond it are not decoded, but by skip_unreadable */
 
     bool stream;                     /* never hold all pixels in memory */
     uint64_t memory_bytes;           /* PICTURES: stream when all pixels take more than this [half of the machine's] */
@@ -59,7 +60,7 @@ typedef struct mcl_dataset_options {
 
 typedef struct mcl_dataset_info {
     mcl_data_format format;
-    int count;                       /* samples in all */
+    int count;                       /* samples in all; of PICTURES, without those beyond the limit unless all are decoded */
     int height, width, channels, classes;
     int part_count[MCL_PARTS];
     int skipped;                     /* pictures left out as unreadable */

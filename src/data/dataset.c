@@ -86,8 +86,13 @@ static mcl_status load(mcl_dataset *data, const mcl_dataset_options *options, mc
     MCL_TRY(loaders[format](data, options, error));
     MCL_TRY(check_class_names(data, error));
     data->sample_bytes = (size_t)data->info.height * data->info.width * data->info.channels;
-    if (data->files) MCL_TRY(mcl__pictures_prepare(data, options, error));
-    return mcl__split(data, options, error);
+    if (data->files && options->skip_unreadable) MCL_TRY(mcl__pictures_prepare(data, options, error));
+    MCL_TRY(mcl__split(data, options, error));
+    if (data->files && !options->skip_unreadable) {
+        mcl__pictures_keep_parts(data); /* what is beyond the limit is not decoded */
+        MCL_TRY(mcl__pictures_prepare(data, options, error));
+    }
+    return mcl__list_parts(data, error);
 }
 
 /* Without a slash at its end, so that messages and names below it read well. */

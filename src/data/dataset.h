@@ -16,7 +16,7 @@ struct mcl_dataset {
     char *path;
     const char **class_names;    /* (classes) */
     int32_t *labels;             /* (count) */
-    uint8_t *found_part;         /* (count) the mcl_part that the files say; freed once the parts are drawn */
+    uint8_t *found_part;         /* (count) the mcl_part that the files say, then the one drawn; freed once they are listed */
     uint8_t *pixels;             /* (count, H, W, C), or NULL */
     int32_t *part[MCL_PARTS];
     size_t sample_bytes;         /* H * W * C */
@@ -38,11 +38,15 @@ bool mcl__cifar_detect(const char *folder);
 
 /* Decodes what is to be held, or checked, at opening; leaves out what may be left out. */
 mcl_status mcl__pictures_prepare(mcl_dataset *data, const mcl_dataset_options *options, mcl_error *error);
+/* Closes the gaps that samples in no part leave in every array. */
+void mcl__pictures_keep_parts(mcl_dataset *data);
 /* One sample of a data set of pictures, through the cache. */
 mcl_status mcl__pictures_get(mcl_dataset *data, int sample, uint8_t *target, mcl_error *error);
 
-/* Draws the parts from found_part and the options. */
+/* Draws the parts in found_part by the options; MCL_PARTS is what a sample beyond the limit gets. */
 mcl_status mcl__split(mcl_dataset *data, const mcl_dataset_options *options, mcl_error *error);
+/* Lists the samples of each part. */
+mcl_status mcl__list_parts(mcl_dataset *data, mcl_error *error);
 
 /* Class names, one a line; at most `limit`. *count is 0 when there is no such file. */
 mcl_status mcl__class_names_read(mcl_dataset *data, const char *path, int limit, int *count, mcl_error *error);

@@ -264,16 +264,11 @@ static mcl_status open_one(void *user, int index, mcl_error *error)
     return MCL_OK;
 }
 
-/* Closes the gaps that unreadable pictures leave in every array. */
-static void leave_out(mcl_dataset *data, char **reasons)
+void mcl__pictures_keep_parts(mcl_dataset *data)
 {
     int kept = 0;
     for (int i = 0; i < data->info.count; i++) {
-        if (reasons[i]) {
-            mcl__log(MCL_LOG_WARNING, "left out: %s", reasons[i]);
-            data->info.skipped++;
-            continue;
-        }
+        if (data->found_part[i] >= MCL_PARTS) continue;
         data->files[kept] = data->files[i];
         data->labels[kept] = data->labels[i];
         data->found_part[kept] = data->found_part[i];
@@ -284,6 +279,17 @@ static void leave_out(mcl_dataset *data, char **reasons)
         kept++;
     }
     data->info.count = kept;
+}
+
+static void leave_out(mcl_dataset *data, char **reasons)
+{
+    for (int i = 0; i < data->info.count; i++) {
+        if (!reasons[i]) continue;
+        mcl__log(MCL_LOG_WARNING, "left out: %s", reasons[i]);
+        data->found_part[i] = MCL_PARTS;
+        data->info.skipped++;
+    }
+    mcl__pictures_keep_parts(data);
 }
 
 static mcl_status check_classes(mcl_dataset *data, mcl_error *error)

@@ -113,8 +113,13 @@ mcl_status mcl__split(mcl_dataset *data, const mcl_dataset_options *options, mcl
         int32_t excess = count_part(data, part) - options->limit;
         if (options->limit > 0 && excess > 0)
             MCL_TRY(draw(data, (mcl_part)part, MCL_PARTS, excess, options->seed, limit_streams[part], error));
-        MCL_TRY(list_part(data, (mcl_part)part, error));
     }
+    return MCL_OK;
+}
+
+mcl_status mcl__list_parts(mcl_dataset *data, mcl_error *error)
+{
+    for (int part = 0; part < MCL_PARTS; part++) MCL_TRY(list_part(data, (mcl_part)part, error));
     return MCL_OK;
 }
 

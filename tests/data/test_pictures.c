@@ -160,6 +160,35 @@ START_TEST(first_unreadable_is_named)
 }
 END_TEST
 
+/* With one damaged picture of six in its class, and a limit that leaves one of each: opening decodes these three alone. */
+START_TEST(limit_leaves_the_rest_undecoded)
+{
+    int opened = 0, refused = 0;
+    put_classes("");
+    put_file("a/4.png", "no", 2);
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        mcl_dataset_options options = small;
+        mcl_dataset *data;
+        options.limit = 3, options.seed = seed;
+        if (mcl_dataset_open(folder, &options, &data, NULL) != MCL_OK) {
+            refused++;
+            continue;
+        }
+        opened++;
+        ck_assert_int_eq(mcl_dataset_get_info(data)->count, 3);
+        for (int sample = 0; sample < 3; sample++) {
+            uint8_t pixels[16];
+            int digit = *(strrchr(mcl_dataset_file(data, sample), '/') + 1) - '0';
+            ck_assert_int_eq(mcl_dataset_label(data, sample), sample);
+            ck_assert_int_eq(mcl_dataset_read(data, &sample, 1, pixels, NULL), MCL_OK);
+            ck_assert_int_eq(pixels[0], value_of(sample, digit));
+        }
+        mcl_dataset_close(data);
+    }
+    ck_assert(opened >= 25 && refused >= 1);
+}
+END_TEST
+
 static char cache_folder[96];
 
 static mcl_dataset_options cached(void)
@@ -342,6 +371,7 @@ int main(void)
     tcase_add_test(cases, refused_folders);
     tcase_add_loop_test(cases, unreadable_pictures, 0, 2);
     tcase_add_test(cases, first_unreadable_is_named);
+    tcase_add_test(cases, limit_leaves_the_rest_undecoded);
     tcase_add_loop_test(cases, cache_is_used, 0, 4);
     tcase_add_test(cases, cache_notices_changes);
     tcase_add_test(cases, cache_survives_damage);
