@@ -28,7 +28,7 @@ static const struct { const char *pattern; unsigned flag; mcl__quirk text; } tab
       "measured: 180 of 190 ms a program"}},
     {"Portable Computing Language", MCL__CL_KEEPS_CODE,
      {"a binary holds every kernel once more, for any work-group size, which doubles the time of compiling",
-      "its own cache lies in ours, and no binaries are saved", "pocl #1608"}},
+      "its own cache lies in ours, and no such binary is asked for", "pocl #1608"}},
     {"Portable Computing Language", MCL__CL_BITCODE,
      {"preprocesses every program, with headers of its own, before it looks into its cache",
       "programs are built from bitcode, which is kept", "measured: resnet18's warm start is 0.4 s shorter"}},
