@@ -1,4 +1,5 @@
 /* The device layer on OpenCL: selection, buffers and views, launches, fences, counters, failures, the probe. */
+#include "device/opencl/opencl.h"
 #include "device/peak.h"
 #include "device/probe.h"
 #include "fixture.h"
@@ -113,6 +114,17 @@ START_TEST(buffers_hold_bytes)
     ck_assert_uint_eq(counters.peak_bytes_allocated, 1000);
     mcl_device_close(device);
     mcl_device_close(NULL);
+}
+END_TEST
+
+/* PoCL drives GPUs, too; to buffers there, pages of the host would be far away. */
+START_TEST(quirks_of_a_cpu_are_not_a_gpus)
+{
+    mcl_device_info info = {.platform = "Portable Computing Language", .type = MCL_DEVICE_CPU};
+    const unsigned of_cpus = MCL__CL_HOST_PAGES | MCL__CL_SLEEPS | MCL__CL_BITCODE, of_both = MCL__CL_BUILTINS | MCL__CL_KEEPS_CODE;
+    ck_assert_uint_eq(mcl__cl_quirks(&info), of_cpus | of_both);
+    info.type = MCL_DEVICE_GPU;
+    ck_assert_uint_eq(mcl__cl_quirks(&info), of_both);
 }
 END_TEST
 
@@ -479,6 +491,7 @@ int main(void)
     tcase_add_test(tests, refuses_what_is_not_there);
     tcase_add_test(tests, gpu_fails_where_there_is_none);
     tcase_add_test(tests, buffers_hold_bytes);
+    tcase_add_test(tests, quirks_of_a_cpu_are_not_a_gpus);
     tcase_add_test(tests, zeros_are_zeros);
     tcase_add_test(tests, maps_in_place_on_a_cpu);
     tcase_add_test(tests, first_failure_is_kept);

@@ -66,7 +66,7 @@ static mcl_status open_device(const mcl_device_info *info, const mcl_device_opti
     if (device->quirks & MCL__CL_KEEPS_CODE)
         device->binaries = mcl__cl_pocl_cache_is_ours(device->cache) ? MCL__CL_NEVER : MCL__CL_AT_CLOSE;
     MCL_TRY_DONE(open_queue(device, options, error));
-    if (device->quirks & MCL__CL_SLEEPS && info->type == MCL_DEVICE_CPU && !getenv(MCL__CL_HELPER))
+    if (device->quirks & MCL__CL_SLEEPS && !getenv(MCL__CL_HELPER))
         device->awake = mcl__wait_awake_begin(info->compute_units);
     *opened = &device->base;
     return MCL_OK;

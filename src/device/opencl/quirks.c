@@ -53,8 +53,12 @@ static const struct { const char *pattern; unsigned flag; mcl__quirk text; } tab
 };
 #define ROWS (sizeof table / sizeof *table)
 
-static bool applies(const mcl_device_info *info, const char *pattern)
+/* Of CPUs alone, where PoCL has a GPU as well. */
+static const unsigned of_cpus = MCL__CL_HOST_PAGES | MCL__CL_SLEEPS | MCL__CL_BITCODE;
+
+static bool applies(const mcl_device_info *info, const char *pattern, unsigned flag)
 {
+    if (flag & of_cpus && info->type != MCL_DEVICE_CPU) return false;
     return strcasestr(info->platform, pattern) || strcasestr(info->vendor, pattern) ||
            strcasestr(info->name, pattern) || strcasestr(info->driver, pattern);
 }
@@ -63,7 +67,7 @@ unsigned mcl__cl_quirks(const mcl_device_info *info)
 {
     unsigned flags = 0;
     for (size_t i = 0; i < ROWS; i++)
-        if (applies(info, table[i].pattern)) flags |= table[i].flag;
+        if (applies(info, table[i].pattern, table[i].flag)) flags |= table[i].flag;
     return flags;
 }
 
@@ -71,6 +75,6 @@ int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room)
 {
     int count = 0;
     for (size_t i = 0; i < ROWS && count < room; i++)
-        if (applies(info, table[i].pattern)) rows[count++] = table[i].text;
+        if (applies(info, table[i].pattern, table[i].flag)) rows[count++] = table[i].text;
     return count;
 }
