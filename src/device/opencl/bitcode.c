@@ -48,6 +48,17 @@ static cl_program compile(mcl__cl_device *device, const char *text, const char *
     return NULL;
 }
 
+/* NULL: the driver refuses bitcode, or builds it and finds no kernels. */
+static cl_program build(mcl__cl_device *device, const unsigned char *bitcode, size_t bytes, const char *options)
+{
+    size_t kernels = 0;
+    cl_program built = mcl__cl_build_binary(device, bitcode, bytes, options);
+    if (!built) return NULL;
+    if (clGetProgramInfo(built, CL_PROGRAM_NUM_KERNELS, sizeof kernels, &kernels, NULL) == CL_SUCCESS && kernels > 0) return built;
+    clReleaseProgram(built);
+    return NULL;
+}
+
 bool mcl__cl_bitcode_build(mcl__cl_device *device, mcl__cl_program *program, const char *compile_options,
                            const char *build_options)
 {
@@ -56,7 +67,7 @@ bool mcl__cl_bitcode_build(mcl__cl_device *device, mcl__cl_program *program, con
     if (!compiled) return false;
     unsigned char *binary = mcl__cl_binary(compiled, &bytes);
     const unsigned char *bitcode = binary ? mcl__cl_bitcode_find(binary, bytes, &found) : NULL;
-    if (bitcode) built = mcl__cl_build_binary(device, bitcode, found, build_options);
+    if (bitcode) built = build(device, bitcode, found, build_options);
     if (!built) {
         mcl__log(MCL_LOG_DEBUG, "%s.cl cannot be built from bitcode; this and all others are from source", program->source);
         device->quirks &= ~(unsigned)MCL__CL_BITCODE;

@@ -16,8 +16,8 @@ typedef enum mcl__cl_quirk {
     MCL__CL_KEEPS_CODE = 1 << 5, /* has a cache of its own; a binary costs more than the code that it keeps */
     MCL__CL_KEEPS_LOOPS = 1 << 6, /* loops stay loops, end after 65,535 rounds, and long kernels compile for minutes */
     MCL__CL_HOST_PAGES = 1 << 7,  /* new memory comes page by page: buffers are pages of ours, which are zeros and are used early */
-    MCL__CL_BITCODE = 1 << 9,     /* takes bitcode sooner than source: bitcode.c */
     MCL__CL_SLEEPS = 1 << 8,      /* its threads sleep between launches, if they are not kept awake */
+    MCL__CL_BITCODE = 1 << 9,     /* takes bitcode sooner than source: bitcode.c */
 } mcl__cl_quirk;
 unsigned mcl__cl_quirks(const mcl_device_info *info);
 int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room);
