@@ -1,9 +1,10 @@
 /* The one table of what devices and drivers get wrong. A row applies where its pattern is part of the platform's,
- * vendor's, device's or driver's name ("" applies everywhere). flag 0: the remedy is always on. */
+ * vendor's, device's or driver's name ("" applies everywhere). flag 0: the remedy is always on. only_cpus: not to the GPUs
+ * that PoCL has as well. */
 #include "device/opencl/opencl.h"
 #include <string.h>
 
-static const struct { const char *pattern; unsigned flag; mcl__quirk text; } table[] = {
+static const struct row { const char *pattern; unsigned flag; mcl__quirk text; bool only_cpus; } table[] = {
     {"NVIDIA", MCL__CL_POLL,
      {"waiting for an event spins a whole core", "events are polled, with sleeps in proportion to the last wait",
       "hashcat"}},
@@ -31,17 +32,17 @@ static const struct { const char *pattern; unsigned flag; mcl__quirk text; } tab
       "its own cache lies in ours, and no such binary is asked for", "pocl #1608"}},
     {"Portable Computing Language", MCL__CL_BITCODE,
      {"preprocesses every program, with headers of its own, before it looks into its cache",
-      "programs are built from bitcode, which is kept", "measured: resnet18's warm start is 0.4 s shorter"}},
+      "programs are built from bitcode, which is kept", "measured: resnet18's warm start is 0.4 s shorter"}, true},
     {"Portable Computing Language", 0,
      {"compiles one kernel at a time, however many cores there are, and most of it at the first launch",
       "more processes compile, of `monocle` and of what names it as a helper", "measured: resnet18 begins after 7.3 s for 12.5"}},
     {"Portable Computing Language", MCL__CL_HOST_PAGES,
      {"a buffer's pages come at their first use, and zeroing them holds up all that is enqueued",
-      "buffers are fresh pages of the system, which an idle thread uses first", "measured: 60 ms of a warm start"}},
+      "buffers are fresh pages of the system, which an idle thread uses first", "measured: 60 ms of a warm start"}, true},
     {"Portable Computing Language", MCL__CL_SLEEPS,
      {"its threads sleep between launches, and take 3 to 50 microseconds to wake",
       "`monocle`'s stay awake for 50, where they are at most 16 and MONOCLE_SPIN is not 0",
-      "measured: mlp takes 0.9 of the time"}},
+      "measured: mlp takes 0.9 of the time"}, true},
     {"llvmpipe", MCL__CL_KEEPS_LOOPS,
      {"loops stay loops, end after 65,535 rounds, and long kernels compile for minutes",
       "it gets no Winograd, no weight gradient as a product, no strips of depthwise rows", "measured, Mesa 22.3"}},
@@ -53,21 +54,18 @@ static const struct { const char *pattern; unsigned flag; mcl__quirk text; } tab
 };
 #define ROWS (sizeof table / sizeof *table)
 
-/* Of CPUs alone, where PoCL has a GPU as well. */
-static const unsigned of_cpus = MCL__CL_HOST_PAGES | MCL__CL_SLEEPS | MCL__CL_BITCODE;
-
-static bool applies(const mcl_device_info *info, const char *pattern, unsigned flag)
+static bool applies(const mcl_device_info *info, const struct row *row)
 {
-    if (flag & of_cpus && info->type != MCL_DEVICE_CPU) return false;
-    return strcasestr(info->platform, pattern) || strcasestr(info->vendor, pattern) ||
-           strcasestr(info->name, pattern) || strcasestr(info->driver, pattern);
+    if (row->only_cpus && info->type != MCL_DEVICE_CPU) return false;
+    return strcasestr(info->platform, row->pattern) || strcasestr(info->vendor, row->pattern) ||
+           strcasestr(info->name, row->pattern) || strcasestr(info->driver, row->pattern);
 }
 
 unsigned mcl__cl_quirks(const mcl_device_info *info)
 {
     unsigned flags = 0;
     for (size_t i = 0; i < ROWS; i++)
-        if (applies(info, table[i].pattern, table[i].flag)) flags |= table[i].flag;
+        if (applies(info, &table[i])) flags |= table[i].flag;
     return flags;
 }
 
@@ -75,6 +73,6 @@ int mcl__cl_quirk_rows(const mcl_device_info *info, mcl__quirk *rows, int room)
 {
     int count = 0;
     for (size_t i = 0; i < ROWS && count < room; i++)
-        if (applies(info, table[i].pattern, table[i].flag)) rows[count++] = table[i].text;
+        if (applies(info, &table[i])) rows[count++] = table[i].text;
     return count;
 }
