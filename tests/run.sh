@@ -15,7 +15,8 @@ default)
   ;;
 asan)
   sanitizers="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
-  BUILD=build-asan BUILD_TYPE=RelWithDebInfo ./samples/build.sh --tests -DCMAKE_C_FLAGS="$sanitizers" -DBUILD_SHARED_LIBS=OFF
+  BUILD=build-asan BUILD_TYPE=RelWithDebInfo ./samples/build.sh --tests -DCMAKE_C_FLAGS="$sanitizers" -DBUILD_SHARED_LIBS=OFF \
+    -DMCL_TEST_TIMEOUT=3600 # what takes 8 minutes without sanitizers takes 30 with them
   # Mesa's library leaks and is unloaded before the leak can be told from ours.
   export OCL_ICD_VENDORS=${OCL_ICD_VENDORS:-/etc/OpenCL/vendors/pocl.icd}
   ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions="$PWD/tests/lsan.supp" UBSAN_OPTIONS=print_stacktrace=1 \

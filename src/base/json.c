@@ -1,6 +1,5 @@
 /* JSON through jansson, with our errors. */
 #include "base/json.h"
-#include "base/file.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,25 +46,4 @@ json_t *mcl__json_text(const char *text)
     made = json_string(clean);
     free(clean);
     return made;
-}
-
-mcl_status mcl__json_read(const char *path, json_t **root, mcl_error *error)
-{
-    char *text;
-    size_t bytes;
-    MCL_TRY(mcl__file_read(path, 0, &text, &bytes, error));
-    mcl_status status = mcl__json_parse(text, bytes, path, root, error);
-    free(text);
-    return status;
-}
-
-mcl_status mcl__json_write(const char *path, const json_t *root, mcl_error *error)
-{
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_ENCODE_ANY);
-    if (!text) return mcl__fail(error, MCL_ERROR_MEMORY, "cannot write %s: no memory, or text that is not UTF-8", path);
-    size_t bytes = strlen(text);
-    text[bytes] = '\n'; /* in place of the final 0: files end with a line end */
-    mcl_status status = mcl__file_write(path, text, bytes + 1, error);
-    free(text);
-    return status;
 }

@@ -12,7 +12,4 @@ mcl_status mcl__json_parse(const char *text, size_t bytes, const char *name, jso
 bool mcl__json_carries(const char *text); /* is it UTF-8, as all text in JSON must be? */
 /* A string of what others have named, such as files: each byte that is no UTF-8 becomes U+FFFD. */
 json_t *mcl__json_text(const char *text);
-mcl_status mcl__json_read(const char *path, json_t **root, mcl_error *error);
-/* Writes it indented, keys in order of insertion, atomically. Borrows root. */
-mcl_status mcl__json_write(const char *path, const json_t *root, mcl_error *error);
 #endif

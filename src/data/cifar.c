@@ -1,9 +1,7 @@
 /* CIFAR-10, binary version: records of a label and 32 x 32 red, then green, then blue bytes. */
-#include "base/file.h"
 #include "data/dataset.h"
 #include "data/gz.h"
-#include <dirent.h>
-#include <errno.h>
+#include "data/listing.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,73 +10,43 @@ enum { SIDE = 32, PLANE = SIDE * SIDE, CHANNELS = 3, RECORD = 1 + CHANNELS * PLA
 static const char *const class_names[CLASSES] = {"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
                                                  "truck"};
 
-/* The files of a part, as names within the folder. */
-struct files { char **names; size_t count, capacity; };
-
-static void free_files(struct files *files)
-{
-    for (size_t i = 0; i < files->count; i++) free(files->names[i]);
-    free(files->names);
-}
-
-static bool add_file(struct files *files, const char *name)
-{
-    if (!mcl__grow(&files->names, &files->capacity, files->count + 1, sizeof *files->names)) return false;
-    if (!(files->names[files->count] = strdup(name))) return false;
-    files->count++;
-    return true;
-}
-
 static bool ends_with(const char *text, const char *end)
 {
     size_t length = strlen(text), tail = strlen(end);
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-/* Leaves out NAME.gz where NAME is there too, as `gunzip -k` leaves them: else every picture would be there twice. */
-static void drop_twins(struct files *files)
+/* Whether the second is FIRST.gz, as `gunzip -k` leaves it beside FIRST. */
+static bool twins(const char *first, const char *second)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < files->count; i++) {
-        bool twin = false;
-        for (size_t k = 0; k < kept && !twin; k++) {
-            size_t length = strlen(files->names[k]);
-            twin = strncmp(files->names[i], files->names[k], length) == 0 && strcmp(files->names[i] + length, ".gz") == 0;
-        }
-        if (twin) free(files->names[i]);
-        else files->names[kept++] = files->names[i];
-    }
-    files->count = kept;
+    size_t length = strlen(first);
+    return strncmp(first, second, length) == 0 && strcmp(second + length, ".gz") == 0;
 }
 
-/* PREFIX*.bin and PREFIX*.bin.gz, in byte order of the names. */
-static mcl_status list_files(const char *folder, const char *prefix, struct files *files, mcl_error *error)
+/* PREFIX*.bin and PREFIX*.bin.gz of a folder, in byte order. NAME.gz is left out where NAME is there too: else every picture would
+ * be there twice. */
+static mcl_status list_files(const char *folder, const char *prefix, mcl__listing *found, mcl_error *error)
 {
-    DIR *listing = opendir(folder);
-    if (!listing) return mcl__file_fail(error, errno, "read folder", folder);
-    bool good = true;
-    errno = 0;
-    for (struct dirent *entry; good && (entry = readdir(listing)); errno = 0)
-        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0 &&
-            (ends_with(entry->d_name, ".bin") || ends_with(entry->d_name, ".bin.gz")))
-            good = add_file(files, entry->d_name);
-    int code = good ? errno : 0;
-    closedir(listing);
-    if (code) return mcl__file_fail(error, code, "read folder", folder);
-    if (files->count) qsort(files->names, files->count, sizeof *files->names, compare_names);
-    drop_twins(files);
-    return good ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "%s: no memory", folder);
+    size_t kept = 0;
+    MCL_TRY(mcl__listing_read(folder, found, error));
+    for (size_t i = 0; i < found->file_count; i++) {
+        char *path = found->files[i];
+        bool wanted = strncmp(mcl__last_name(path), prefix, strlen(prefix)) == 0 &&
+                      (ends_with(path, ".bin") || ends_with(path, ".bin.gz"));
+        for (size_t k = 0; k < kept && wanted; k++) wanted = !twins(found->files[k], path);
+        if (wanted) found->files[kept++] = path;
+        else free(path);
+    }
+    found->file_count = kept;
+    return MCL_OK;
 }
 
 bool mcl__cifar_detect(const char *folder)
 {
-    struct files files = {0};
-    list_files(folder, "data_batch", &files, NULL);
-    bool found = files.count > 0;
-    free_files(&files);
-    return found;
+    mcl__listing found = {0};
+    bool any = list_files(folder, "data_batch", &found, NULL) == MCL_OK && found.file_count > 0;
+    mcl__listing_free(&found);
+    return any;
 }
 
 static mcl_status add_record(mcl_dataset *data, size_t *capacity, const uint8_t *record, const char *path, size_t index,
@@ -104,13 +72,11 @@ static mcl_status add_record(mcl_dataset *data, size_t *capacity, const uint8_t 
     return MCL_OK;
 }
 
-static mcl_status read_file(mcl_dataset *data, size_t *capacity, const char *name, mcl_part part, mcl_error *error)
+static mcl_status read_file(mcl_dataset *data, size_t *capacity, const char *path, mcl_part part, mcl_error *error)
 {
     mcl__gz *file = NULL;
     uint8_t record[RECORD];
     size_t got = 0, count = 0;
-    char *path = mcl__text("%s/%s", data->path, name);
-    if (!path) return mcl__data_no_memory(data, error);
     mcl_status status = mcl__gz_open(path, &file, error);
     while (status == MCL_OK) {
         status = mcl__gz_read_some(file, record, RECORD, &got, error);
@@ -123,23 +89,36 @@ static mcl_status read_file(mcl_dataset *data, size_t *capacity, const char *nam
     else if (status == MCL_OK && count == 0)
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is empty", path);
     mcl__gz_close(file);
+    return status;
+}
+
+static mcl_status read_named(mcl_dataset *data, size_t *capacity, const char *name, mcl_part part, mcl_error *error)
+{
+    char *path = mcl__text("%s/%s", data->path, name);
+    if (!path) return mcl__data_no_memory(data, error);
+    mcl_status status = read_file(data, capacity, path, part, error);
     free(path);
+    return status;
+}
+
+static mcl_status read_found(mcl_dataset *data, size_t *capacity, const char *prefix, mcl_part part, mcl_error *error)
+{
+    mcl__listing found = {0};
+    mcl_status status = list_files(data->path, prefix, &found, error);
+    if (status == MCL_OK && found.file_count == 0 && part == MCL_PART_TRAIN)
+        status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: there is no data_batch_1.bin", data->path);
+    for (size_t i = 0; i < found.file_count && status == MCL_OK; i++)
+        status = read_file(data, capacity, found.files[i], part, error);
+    mcl__listing_free(&found);
     return status;
 }
 
 static mcl_status read_part(mcl_dataset *data, size_t *capacity, mcl_part part, const char *const *names, int count,
                             const char *prefix, mcl_error *error)
 {
-    struct files files = {0};
-    mcl_status status = MCL_OK;
-    for (int i = 0; i < count && status == MCL_OK; i++)
-        if (!add_file(&files, names[i])) status = mcl__data_no_memory(data, error);
-    if (count == 0) status = list_files(data->path, prefix, &files, error);
-    if (status == MCL_OK && files.count == 0 && part == MCL_PART_TRAIN)
-        status = mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: there is no data_batch_1.bin", data->path);
-    for (size_t i = 0; i < files.count && status == MCL_OK; i++) status = read_file(data, capacity, files.names[i], part, error);
-    free_files(&files);
-    return status;
+    if (count == 0) return read_found(data, capacity, prefix, part, error);
+    for (int i = 0; i < count; i++) MCL_TRY(read_named(data, capacity, names[i], part, error));
+    return MCL_OK;
 }
 
 static mcl_status name_classes(mcl_dataset *data, mcl_error *error)

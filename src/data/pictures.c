@@ -1,77 +1,12 @@
 /* Pictures in one folder a class: finding them, and decoding them when opening or when asked. */
 #include "base/file.h"
 #include "data/dataset.h"
-#include <dirent.h>
-#include <errno.h>
+#include "data/listing.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <xxhash.h>
-
-/* What a folder holds, each list in byte order, so that no locale and no file system decides the numbering. */
-struct listing {
-    char **folders, **files;
-    size_t folder_count, folder_capacity, file_count, file_capacity;
-};
-
-static void free_listing(struct listing *listing)
-{
-    for (size_t i = 0; i < listing->folder_count; i++) free(listing->folders[i]);
-    for (size_t i = 0; i < listing->file_count; i++) free(listing->files[i]);
-    free(listing->folders);
-    free(listing->files);
-}
-
-static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-static bool add_name(char ***names, size_t *count, size_t *capacity, char *name)
-{
-    if (!name || !mcl__grow(names, capacity, *count + 1, sizeof **names)) {
-        free(name);
-        return false;
-    }
-    (*names)[(*count)++] = name;
-    return true;
-}
-
-/* What a name, or what it links to, is; a link to nothing is a file, so that reading it tells. */
-enum kind { A_FOLDER, A_FILE, NEITHER };
-static enum kind kind_of(const struct dirent *entry, const char *path)
-{
-    struct stat about;
-    if (entry->d_type == DT_DIR) return A_FOLDER;
-    if (entry->d_type == DT_REG || stat(path, &about) != 0) return A_FILE;
-    return S_ISDIR(about.st_mode) ? A_FOLDER : S_ISREG(about.st_mode) ? A_FILE : NEITHER;
-}
-
-/* Full paths; names that begin with a dot are not there, nor what is neither file nor folder: a pipe would keep its reader for
- * ever. */
-static mcl_status list(const char *path, struct listing *listing, mcl_error *error)
-{
-    DIR *opened = opendir(path);
-    if (!opened) return mcl__file_fail(error, errno, "read folder", path);
-    bool good = true;
-    errno = 0;
-    for (struct dirent *entry; good && (entry = readdir(opened)); errno = 0) {
-        if (entry->d_name[0] == '.') continue;
-        char *full = mcl__text("%s/%s", path, entry->d_name);
-        enum kind kind = full ? kind_of(entry, full) : A_FILE;
-        if (kind == A_FOLDER) good = add_name(&listing->folders, &listing->folder_count, &listing->folder_capacity, full);
-        else if (kind == A_FILE) good = add_name(&listing->files, &listing->file_count, &listing->file_capacity, full);
-        else free(full);
-    }
-    int code = good ? errno : 0;
-    closedir(opened);
-    if (code) return mcl__file_fail(error, code, "read folder", path);
-    if (!good) return mcl__fail(error, MCL_ERROR_MEMORY, "%s: no memory", path);
-    if (listing->folder_count) qsort(listing->folders, listing->folder_count, sizeof *listing->folders, compare_names);
-    if (listing->file_count) qsort(listing->files, listing->file_count, sizeof *listing->files, compare_names);
-    return MCL_OK;
-}
-
-static const char *last_name(const char *path) { return strrchr(path, '/') + 1; }
 
 bool mcl__is_picture(const char *path)
 {
@@ -102,9 +37,9 @@ static mcl_status add_picture(struct scan *scan, const char *path, int label, mc
 
 static mcl_status scan_class(struct scan *scan, const char *folder, int label, mcl_part part, mcl_error *error)
 {
-    struct listing found = {0};
+    mcl__listing found = {0};
     int before = scan->data->info.count;
-    mcl_status status = list(folder, &found, error);
+    mcl_status status = mcl__listing_read(folder, &found, error);
     for (size_t i = 0; status == MCL_OK && i < found.file_count; i++) {
         if (mcl__is_picture(found.files[i])) status = add_picture(scan, found.files[i], label, part, error);
         else scan->ignored++;
@@ -112,11 +47,11 @@ static mcl_status scan_class(struct scan *scan, const char *folder, int label, m
     scan->ignored += (int64_t)found.folder_count;
     if (status == MCL_OK && scan->data->info.count == before && part == MCL_PART_TRAIN)
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the class folder has no pictures (JPEG or PNG)", folder);
-    free_listing(&found);
+    mcl__listing_free(&found);
     return status;
 }
 
-static mcl_status name_classes(mcl_dataset *data, const char *path, const struct listing *found, mcl_error *error)
+static mcl_status name_classes(mcl_dataset *data, const char *path, const mcl__listing *found, mcl_error *error)
 {
     if (found->folder_count < 2)
         return mcl__fail(error, MCL_ERROR_FORMAT, "%s: expected IDX files, CIFAR-10 batches, or at least two folders of pictures "
@@ -127,7 +62,7 @@ static mcl_status name_classes(mcl_dataset *data, const char *path, const struct
     data->class_names = mcl__arena_alloc(&data->arena, found->folder_count * sizeof *data->class_names);
     if (!data->class_names) return mcl__data_no_memory(data, error);
     for (size_t i = 0; i < found->folder_count; i++) {
-        const char *name = last_name(found->folders[i]);
+        const char *name = mcl__last_name(found->folders[i]);
         if (!(data->class_names[i] = mcl__arena_copy(&data->arena, name, strlen(name)))) return mcl__data_no_memory(data, error);
     }
     return MCL_OK;
@@ -143,18 +78,18 @@ static int find_class(const mcl_dataset *data, const char *name)
 /* All class folders in `path`. The first scan names the classes, later ones must keep to them. */
 static mcl_status scan_part(struct scan *scan, const char *path, mcl_part part, mcl_error *error)
 {
-    struct listing found = {0};
+    mcl__listing found = {0};
     mcl_dataset *data = scan->data;
-    mcl_status status = list(path, &found, error);
+    mcl_status status = mcl__listing_read(path, &found, error);
     if (status == MCL_OK && !data->class_names) status = name_classes(data, path, &found, error);
     for (size_t i = 0; status == MCL_OK && i < found.folder_count; i++) {
-        int label = find_class(data, last_name(found.folders[i]));
+        int label = find_class(data, mcl__last_name(found.folders[i]));
         if (label < 0)
             status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: there is no such class among the training pictures", found.folders[i]);
         else status = scan_class(scan, found.folders[i], label, part, error);
     }
     scan->ignored += (int64_t)found.file_count;
-    free_listing(&found);
+    mcl__listing_free(&found);
     return status;
 }
 
@@ -164,26 +99,28 @@ static const struct { const char *name; mcl_part part; } part_names[] = {
 };
 enum { PART_NAMES = sizeof part_names / sizeof *part_names };
 
+static bool has_name(const char *path, int n) { return strcasecmp(mcl__last_name(path), part_names[n].name) == 0; }
+
 /* Whether there are folders for the parts: a training folder that has folders itself (a class could be called "train"). */
-static bool has_parts(const struct listing *found)
+static bool has_parts(const mcl__listing *found)
 {
     bool parts = false;
     for (size_t i = 0; i < found->folder_count && !parts; i++)
         for (int n = 0; n < PART_NAMES; n++) {
-            struct listing inner = {0};
-            if (part_names[n].part != MCL_PART_TRAIN || strcasecmp(last_name(found->folders[i]), part_names[n].name) != 0) continue;
-            if (list(found->folders[i], &inner, NULL) == MCL_OK) parts = inner.folder_count > 0;
-            free_listing(&inner);
+            mcl__listing inner = {0};
+            if (part_names[n].part != MCL_PART_TRAIN || !has_name(found->folders[i], n)) continue;
+            if (mcl__listing_read(found->folders[i], &inner, NULL) == MCL_OK) parts = inner.folder_count > 0;
+            mcl__listing_free(&inner);
         }
     return parts;
 }
 
-static mcl_status scan_parts(struct scan *scan, const struct listing *found, mcl_error *error)
+static mcl_status scan_parts(struct scan *scan, const mcl__listing *found, mcl_error *error)
 {
     for (int part = 0; part < MCL_PARTS; part++)
         for (size_t i = 0; i < found->folder_count; i++)
             for (int n = 0; n < PART_NAMES; n++)
-                if ((int)part_names[n].part == part && strcasecmp(last_name(found->folders[i]), part_names[n].name) == 0)
+                if ((int)part_names[n].part == part && has_name(found->folders[i], n))
                     MCL_TRY(scan_part(scan, found->folders[i], (mcl_part)part, error));
     return MCL_OK;
 }
@@ -191,16 +128,16 @@ static mcl_status scan_parts(struct scan *scan, const struct listing *found, mcl
 mcl_status mcl__pictures_scan(mcl_dataset *data, const mcl_dataset_options *options, mcl_error *error)
 {
     struct scan scan = {.data = data};
-    struct listing found = {0};
+    mcl__listing found = {0};
     data->info.format = MCL_DATA_PICTURES;
     data->info.height = options->height;
     data->info.width = options->width;
     data->info.channels = options->channels;
     data->info.resize = options->resize;
-    mcl_status status = list(data->path, &found, error);
+    mcl_status status = mcl__listing_read(data->path, &found, error);
     if (status == MCL_OK)
         status = has_parts(&found) ? scan_parts(&scan, &found, error) : scan_part(&scan, data->path, MCL_PART_TRAIN, error);
-    free_listing(&found);
+    mcl__listing_free(&found);
     if (status == MCL_OK && scan.ignored)
         mcl__log(MCL_LOG_INFO, "%s: %lld files or folders that are no pictures were ignored", data->path, (long long)scan.ignored);
     return status;

@@ -111,8 +111,8 @@ static mcl_status check_sum(const mcl__safetensors *file, size_t bytes, size_t h
     snprintf(have, sizeof have, "%016" PRIx64, mcl__hash64(file->bytes, bytes));
     memcpy(digits, kept, sizeof kept);
     if (!strcmp(have, wanted)) return MCL_OK;
-    return mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is damaged: its checksum is %s, but should be %.16s", file->path, have,
-                     wanted);
+    return mcl__fail(error, MCL_ERROR_FORMAT, "%s: the file is damaged: its checksum is %s, but should be %.16s (a program that "
+                     "changes it must leave \"xxh64\" and \"writer\" out of its metadata)", file->path, have, wanted);
 }
 
 static int by_name(const void *a, const void *b)

@@ -182,16 +182,6 @@ mcl_status mcl__weights_take(mcl__model *model, const mcl__safetensors *file, mc
     return mcl__weights_take_slab(model, &model->running_value, model->running, model->runnings, "", file, error);
 }
 
-mcl_status mcl__weights_save(const mcl_network *network, mcl__model *model, int64_t batches, const char *path, mcl_error *error)
-{
-    mcl__safetensors_writer *writer;
-    MCL_TRY(mcl__safetensors_writer_create(&writer, error));
-    mcl_status status = mcl__weights_add(network, model, batches, writer, error);
-    if (status == MCL_OK) return mcl__safetensors_writer_write(writer, path, error);
-    mcl__safetensors_writer_destroy(writer);
-    return status;
-}
-
 mcl_status mcl__weights_load(mcl__model *model, const char *path, mcl_error *error)
 {
     mcl__safetensors *file;

@@ -15,9 +15,7 @@ mcl_status mcl__weights_add(const mcl_network *network, mcl__model *model, int64
  * missing or of another shape is named with both shapes, and one that the network does not have is an error too (except
  * num_batches_tracked and MCL__WEIGHTS_STATE). F64 is rounded to F32. */
 mcl_status mcl__weights_take(mcl__model *model, const mcl__safetensors *file, mcl_error *error);
-
-/* The two with a file of their own. */
-mcl_status mcl__weights_save(const mcl_network *network, mcl__model *model, int64_t batches, const char *path, mcl_error *error);
+/* The same from the file of that name. */
 mcl_status mcl__weights_load(mcl__model *model, const char *path, mcl_error *error);
 
 /* One slab of the model, slots by name with `prefix` ("monocle.momentum.") before it, elements in file order. take checks
