@@ -1,6 +1,7 @@
 /* Every variant of every operator against the oracle, on every device there is: the test that a new kernel must pass.
- *   conformance [--device S] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--every N] [--bare]
- *               [--list] [--verbose]
+ *   conformance [--device S] [--as itself|gpu|cpu] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--every N]
+ *               [--bare] [--list] [--verbose]
+ * --as: only what is lowered for the device itself, as for a GPU, or as for another CPU; else one after the other.
  * --small: only what an interpreter gets through, and no CLBlast; --largest: only problems whose inputs are no larger.
  * --every: a variant's first problem and each N-th behind it, for a driver that compiles for half a minute.
  * --bare: without guard bytes, for an interpreter that sees what leaves a buffer.
@@ -24,7 +25,7 @@
 enum { MISSING = 77, SMALL = 3000, TERMS = 20000000, ALL = 50000 };
 
 typedef struct settings {
-    const char *device, *op, *variant;
+    const char *device, *as, *op, *variant;
     int64_t largest; /* 0: any */
     int every;
     bool small, bare, list, verbose;
@@ -33,6 +34,7 @@ typedef struct settings {
 /* One way of looking at a device. */
 typedef struct pass {
     const char *name;     /* printed */
+    const char *option;   /* what --as calls it */
     const char *selector; /* NULL: the first CPU of an OpenCL platform, else its first device */
     const char *gemm;
     /* Lower as for another type, or for a CPU with vectors of another length: what that gets is checked where there is none. */
@@ -40,11 +42,11 @@ typedef struct pass {
 } pass;
 
 static const pass passes[] = {
-    {"opencl", NULL, NULL, AS_ITSELF},
-    {"opencl as gpu", NULL, "clblast", AS_GPU},
-    {"opencl as cpu", NULL, NULL, AS_CPU},
-    {"opencl, lanes", NULL, NULL, AS_OTHER_LANES},
-    {"native", "native", NULL, AS_ITSELF},
+    {"opencl", "itself", NULL, NULL, AS_ITSELF},
+    {"opencl as gpu", "gpu", NULL, "clblast", AS_GPU},
+    {"opencl as cpu", "cpu", NULL, NULL, AS_CPU},
+    {"opencl, lanes", "cpu", NULL, NULL, AS_OTHER_LANES},
+    {"native", "itself", "native", NULL, AS_ITSELF},
 };
 
 enum { LOCAL_OF_GPUS = 32768, UNITS_OF_GPUS = 32 }; /* bytes that every GPU has, and enough units to cut what is small */
@@ -65,6 +67,14 @@ static int fail(totals *all, const char *format, ...)
 }
 
 /* --- One problem -------------------------------------------------------------------------------------------------- */
+
+typedef struct bench {
+    mcl_device *device;
+    const pass *pass;
+    bool lowers_only; /* another process checks what this pass computes: only which kernels it compiles is of interest */
+    mcl__capabilities capabilities;
+    conformance_kernels *kernels;
+} bench;
 
 static void describe(const mcl__problem *problem, uint64_t seed, char text[512])
 {
@@ -94,18 +104,30 @@ static int64_t limit_of(const mcl__problem *problem)
     return limit > ALL ? ALL : (int64_t)limit;
 }
 
-static double run_problem(mcl_device *device, const mcl__problem *problem, uint64_t seed, test_run *run, totals *all)
+static void note_kernels(const bench *b, const mcl__problem *problem, const char *variant)
+{
+    mcl__lowered lowered = {0};
+    if (mcl__lower(problem, &b->capabilities, variant, &lowered, NULL) == MCL_OK)
+        for (int i = 0; i < lowered.commands; i++)
+            if (lowered.command[i].kind == MCL__COMMAND_KERNEL)
+                conformance_kernels_saw(b->kernels, lowered.command[i].key.source, lowered.command[i].key.name);
+    mcl__lowered_free(&lowered);
+}
+
+static double run_problem(const bench *b, const mcl__problem *problem, uint64_t seed, test_run *run, totals *all)
 {
     mcl_error error = {0};
     test_problem test = {.problem = *problem};
     void *before[MCL__MAX_OUTPUTS];
     char text[256], what[512];
     double worst = INFINITY;
+    note_kernels(b, problem, run->variant);
+    if (b->lowers_only) return 0;
     test_problem_fill(&test, seed);
     test_problem_copy_outputs(&test, before);
     describe(problem, seed, what);
     const char *name = mcl__op_get(problem->op)->name;
-    if (test_problem_run(device, &test, run, &error) != MCL_OK)
+    if (test_problem_run(b->device, &test, run, &error) != MCL_OK)
         fail(all, "%s %s%s: %s\n      %s", name, run->variant, run->in_place ? " in place" : "", error.text, what);
     else if ((worst = test_problem_check(&test, before, limit_of(problem), text)) > 1)
         fail(all, "%s %s%s: %.3g of the bound: %s\n      %s", name, run->variant, run->in_place ? " in place" : "",
@@ -117,13 +139,6 @@ static double run_problem(mcl_device *device, const mcl__problem *problem, uint6
 }
 
 /* --- One variant -------------------------------------------------------------------------------------------------- */
-
-typedef struct bench {
-    mcl_device *device;
-    const pass *pass;
-    mcl__capabilities capabilities;
-    conformance_kernels *kernels;
-} bench;
 
 static bool applies(const mcl__variant *variant, const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
@@ -162,7 +177,7 @@ static double run_candidate(const bench *b, const mcl__variant *variant, const c
     test_run run = *like;
     run.variant = name;
     run.in_place = false;
-    return run_problem(b->device, &given->problem, given->seed, &run, all);
+    return run_problem(b, &given->problem, given->seed, &run, all);
 }
 
 static void show_problem(const mcl__variant *variant, const conformance_case *given, double ratio)
@@ -183,21 +198,20 @@ static void run_variant(const bench *b, const settings *s, mcl__op_kind kind, co
         const mcl__problem *problem = &cases.at[i].problem;
         if (!chosen(b, s, variant, problem, i) || !applies(variant, problem, &b->capabilities)) continue;
         if (fit++ % s->every) continue;
-        test_run run = {.variant = variant->name, .pretend = &b->capabilities, .twice = true, .bare = s->bare,
-                        .saw_kernel = conformance_kernels_saw, .context = b->kernels};
+        test_run run = {.variant = variant->name, .pretend = &b->capabilities, .twice = true, .bare = s->bare};
         int failures = all->failures;
-        double ratio = run_problem(b->device, problem, cases.at[i].seed, &run, all);
+        double ratio = run_problem(b, problem, cases.at[i].seed, &run, all);
         if (s->verbose) show_problem(variant, &cases.at[i], ratio);
-        if (all->failures == failures && strcmp(run.served_by, variant->name))
+        if (!b->lowers_only && all->failures == failures && strcmp(run.served_by, variant->name))
             fail(all, "%s: asked for %s, served by %s", op->name, variant->name, run.served_by);
         run.in_place = true;
-        if (op->in_place && ran % 3 == 0) run_problem(b->device, problem, cases.at[i].seed, &run, all);
+        if (op->in_place && ran % 3 == 0) run_problem(b, problem, cases.at[i].seed, &run, all);
         worst = fmax(worst, fmax(ratio, run_candidate(b, variant, &cases.at[i], &run, ran, all)));
         ran++;
         fails = all->failures > failures + 2 && !s->verbose; /* three problems are enough to see what is wrong */
         if (mcl_device_error(b->device)->status != MCL_OK) fails = true;
     }
-    if (ran == 0) return;
+    if (ran == 0 || b->lowers_only) return;
     all->variants++;
     printf("%-26s %-18s %-14s %3d problems  worst error %.3f of its bound\n", op->name, variant->name, b->pass->name,
            ran, worst);
@@ -313,7 +327,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
 {
     char selector[256] = "";
     mcl_error error = {0};
-    bench b = {.pass = p, .kernels = kernels};
+    bench b = {.pass = p, .kernels = kernels, .lowers_only = s->as && strcmp(s->as, p->option) != 0};
     /* No binaries of ours: what is checked comes from the source. */
     mcl_device_options options = {.gemm = p->gemm, .no_cache = true};
     if (s->small && p->as == AS_GPU) options.gemm = "own"; /* CLBlast takes an interpreter minutes */
@@ -333,7 +347,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
     if (p->as == AS_CPU) b.capabilities.type = MCL_DEVICE_CPU;
     if (p->as == AS_GPU) b.capabilities.type = MCL_DEVICE_GPU, b.capabilities.compute_units = UNITS_OF_GPUS;
     if (p->as == AS_GPU && b.capabilities.local_memory > LOCAL_OF_GPUS) b.capabilities.local_memory = LOCAL_OF_GPUS;
-    printf("%s: %s\n", p->name, mcl_device_get_info(b.device)->name);
+    if (!b.lowers_only) printf("%s: %s\n", p->name, mcl_device_get_info(b.device)->name);
     for (int kind = 0; kind < MCL__OP_COUNT; kind++) {
         const mcl__op *op = mcl__op_get((mcl__op_kind)kind);
         if (op->view || (s->op && strcmp(s->op, op->name))) continue;
@@ -344,7 +358,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
         free(cases.at);
     }
     mcl_device_counters counters = mcl_device_get_counters(b.device);
-    printf("%s: %llu programs built\n", p->name, (unsigned long long)counters.programs_built);
+    if (!b.lowers_only) printf("%s: %llu programs built\n", p->name, (unsigned long long)counters.programs_built);
     const mcl_error *failure = mcl_device_error(b.device);
     if (failure->status != MCL_OK) fail(all, "%s: the device has failed: %s", p->name, failure->text);
     mcl_device_close(b.device);
@@ -355,8 +369,8 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--op NAME] [--variant NAME] [--small]\n"
-                    "                   [--largest ELEMENTS] [--every N] [--bare] [--list] [--verbose]\n");
+    fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--as itself|gpu|cpu] [--op NAME] [--variant NAME]\n"
+                    "                   [--small] [--largest ELEMENTS] [--every N] [--bare] [--list] [--verbose]\n");
     return 2;
 }
 
@@ -383,12 +397,13 @@ int main(int count, char **arguments)
         else if (!strcmp(a, "--device")) s.device = arguments[++i];
         else if (!strcmp(a, "--largest")) s.largest = strtoll(arguments[++i], NULL, 10);
         else if (!strcmp(a, "--every")) s.every = atoi(arguments[++i]);
+        else if (!strcmp(a, "--as")) s.as = arguments[++i];
         else if (!strcmp(a, "--op")) s.op = arguments[++i];
         else if (!strcmp(a, "--variant")) s.variant = arguments[++i];
         else return usage();
     }
     if (s.list) return list_variants(), 0;
-    if (s.every < 1) return usage();
+    if (s.every < 1 || (s.as && strcmp(s.as, "itself") && strcmp(s.as, "gpu") && strcmp(s.as, "cpu"))) return usage();
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* lines are out before anything crashes */
     mcl__ops_register_native();

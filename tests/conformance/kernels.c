@@ -76,9 +76,8 @@ conformance_kernels conformance_kernels_scan(const char *folder)
     return kernels;
 }
 
-void conformance_kernels_saw(void *context, const char *source, const char *name)
+void conformance_kernels_saw(conformance_kernels *kernels, const char *source, const char *name)
 {
-    conformance_kernels *kernels = context;
     for (int i = 0; i < kernels->count; i++)
         if (!strcmp(kernels->at[i].source, source) && !strcmp(kernels->at[i].name, name)) kernels->at[i].used = true;
 }

@@ -9,5 +9,5 @@ typedef struct conformance_kernels { conformance_kernel *at; int count; } confor
 /* Every `kernel void name(` or `__kernel ... void name(` of every .cl file in the folder. Empty when it cannot be read.
  */
 conformance_kernels conformance_kernels_scan(const char *folder);
-void conformance_kernels_saw(void *kernels, const char *source, const char *name);
+void conformance_kernels_saw(conformance_kernels *kernels, const char *source, const char *name);
 #endif

@@ -196,7 +196,6 @@ static mcl_status bind_kernel(session *s, const mcl__command *command, mcl__laun
     }
     mcl__kernel *kernel = NULL;
     MCL_TRY(mcl__kernel_get(s->device, &command->key, &kernel));
-    if (s->run->saw_kernel) s->run->saw_kernel(s->run->context, command->key.source, command->key.name);
     return mcl__launch_kernel(s->device, kernel, command->key.name, args, command->args, command->dimensions,
                               command->global, command->local[0] ? command->local : NULL, launch);
 }

@@ -38,9 +38,6 @@ typedef struct test_run {
     bool in_place;                    /* out[0] in the memory of in[0]; only where the operator allows it */
     bool twice;                       /* run again and require the same bits */
     bool bare;                        /* no guard bytes: for an interpreter that sees itself what leaves a buffer */
-    /* called with each kernel's source and name; NULL: nobody */
-    void (*saw_kernel)(void *context, const char *source, const char *name);
-    void *context;
     char served_by[48];               /* out: the variant that computed */
     int commands;                     /* out: how many it took */
 } test_run;
