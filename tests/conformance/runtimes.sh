@@ -13,7 +13,7 @@ export XDG_CACHE_HOME POCL_CACHE_DIR RUSTICL_ENABLE
 mkdir -p "$POCL_CACHE_DIR" "$build/runtimes"
 failed=0
 
-# on NAME ICD OPTION...
+# on NAME ICD OPTION...: two at a time, since each takes one core
 on() {
   name=$1 icd=/etc/OpenCL/vendors/$2
   shift 2
@@ -21,13 +21,16 @@ on() {
     echo "SKIP  $name: no $icd"
     return
   fi
-  if OCL_ICD_VENDORS=$icd "$program" --device opencl "$@" >"$build/runtimes/$name.out" 2>&1; then
-    echo "ok    $name: $(tail -n 1 "$build/runtimes/$name.out")"
-  else
-    grep -A 1 -e '^FAIL' -e '^SKIP' "$build/runtimes/$name.out" || tail -n 20 "$build/runtimes/$name.out"
-    echo "FAIL  $name, see $build/runtimes/$name.out"
-    failed=1
-  fi
+  printf '%s\n' itself gpu cpu | OCL_ICD_VENDORS=$icd xargs -P 2 -I @as@ sh -c '
+    name=$1 program=$2 out=$3
+    shift 3
+    if "$program" --device opencl --as @as@ "$@" >"$out" 2>&1; then
+      echo "ok    $name: $(tail -n 1 "$out")"
+    else
+      grep -A 1 -e "^FAIL" -e "^SKIP" "$out" || tail -n 20 "$out"
+      echo "FAIL  $name, see $out"
+      exit 1
+    fi' sh "$name as @as@" "$program" "$build/runtimes/$name-as-@as@.out" "$@" || failed=1
 }
 
 on pocl pocl.icd "$@"
