@@ -79,7 +79,7 @@ kernel void map_compiled(global const float *x, global float *y, global const mc
     int row = own.first * WIDTH / args.channels, channel = own.first * WIDTH % args.channels;
     for (int i = own.first; i < own.last; i++) {
         const int at = i * WIDTH;
-        if (at + WIDTH <= args.elements) {
+        if (args.elements - at >= WIDTH) {
             vec v = load_asking(x + at);
             PREFETCH(y + at + AHEAD);
             EPILOGUE(vec, load_asking, v, row, channel, args.channels)

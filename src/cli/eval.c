@@ -122,7 +122,7 @@ static mcl_status evaluate(const char *run, mcl_part part, mcl_error *error)
     mcl_status status = MCL_OK;
     char *cache = mcl__picture_cache_of(run);
     MCL_TRY_DONE(mcl__open_device(given.device, &config, given.quiet, &device, error));
-    MCL_TRY_DONE(mcl_predictor_open(device, NULL, run, config.train.batch, &predictor, error));
+    MCL_TRY_DONE(mcl_predictor_open(device, NULL, run, config.train.batch / config.train.micro_batches, &predictor, error));
     MCL_TRY_DONE(mcl__config_open_data(&config, cache, &data, error));
     MCL_TRY_DONE(mcl_predictor_evaluate(predictor, data, part, &evaluation, error));
     if (given.json) status = print_json(predictor, &evaluation, part_names[part], error);

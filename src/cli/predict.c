@@ -60,7 +60,7 @@ static mcl_status add_folder(pictures *list, const char *folder, mcl_error *erro
     size_t before = list->count;
     mcl_status status = count < 0 ? mcl__file_fail(error, errno, "read", folder) : MCL_OK;
     for (int i = 0; i < count; i++) {
-        if (status == MCL_OK && mcl__is_picture(entries[i]->d_name))
+        if (status == MCL_OK && entries[i]->d_name[0] != '.' && mcl__is_picture(entries[i]->d_name))
             status = add_picture(list, mcl__text("%s/%s", folder, entries[i]->d_name), error);
         free(entries[i]);
     }
@@ -205,7 +205,8 @@ static mcl_status predict(const char *run, char **operands, int count, int top, 
     mcl_status status = MCL_OK;
     MCL_TRY_DONE(find_pictures(&list, operands, count, error));
     MCL_TRY_DONE(mcl__open_device(given.device, NULL, given.quiet, &device, error));
-    MCL_TRY_DONE(mcl_predictor_open(device, NULL, run, BATCH, &predictor, error));
+    int together = list.count < BATCH ? (int)list.count : BATCH;
+    MCL_TRY_DONE(mcl_predictor_open(device, NULL, run, together, &predictor, error));
     status = predict_all(predictor, &list, top, format, error);
 done:
     mcl_predictor_close(predictor);

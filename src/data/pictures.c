@@ -139,7 +139,8 @@ mcl_status mcl__pictures_scan(mcl_dataset *data, const mcl_dataset_options *opti
         status = has_parts(&found) ? scan_parts(&scan, &found, error) : scan_part(&scan, data->path, MCL_PART_TRAIN, error);
     mcl__listing_free(&found);
     if (status == MCL_OK && scan.ignored)
-        mcl__log(MCL_LOG_INFO, "%s: %lld files or folders that are no pictures were ignored", data->path, (long long)scan.ignored);
+        mcl__log(MCL_LOG_INFO, "%s: %lld files or folders that are no pictures in a class folder were ignored", data->path,
+                 (long long)scan.ignored);
     return status;
 }
 

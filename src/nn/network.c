@@ -1,5 +1,6 @@
 /* A network's life: creation, the checks that end its description, and what can be asked of it. */
 #include "nn/layer.h"
+#include "base/json.h"
 #include "base/random.h"
 #include <assert.h>
 #include <stdio.h>
@@ -24,11 +25,24 @@ const mcl__layer *mcl__layer_find(const mcl_network *network, const char *name)
     return NULL;
 }
 
+/* What fits, cut between characters; checkpoints hold it as JSON, so what is no UTF-8 is not kept. */
+static void keep_name(mcl_network *network, const char *name)
+{
+    size_t end = strnlen(name, sizeof network->name);
+    if (end == sizeof network->name)
+        for (end--; end > 0 && ((unsigned char)name[end] & 0xC0) == 0x80;) end--;
+    memcpy(network->name, name, end);
+    network->name[end] = 0;
+    if (mcl__json_carries(network->name)) return;
+    for (char *at = network->name; *at; at++)
+        if ((unsigned char)*at >= 0x80) *at = '?';
+}
+
 mcl_network *mcl_network_create(const char *name)
 {
     mcl_network *network = calloc(1, sizeof *network);
     if (!network) return NULL;
-    snprintf(network->name, sizeof network->name, "%s", name ? name : "network");
+    keep_name(network, name ? name : "network");
     network->logits = -1;
     return network;
 }

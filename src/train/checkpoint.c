@@ -1,6 +1,7 @@
 /* Checkpoints: weights and running statistics under PyTorch's names, optimiser state beside them, and in the metadata all that
  * the next step depends on. A file is written whole or not at all. */
 #include "train/checkpoint.h"
+#include "base/hash.h"
 #include <float.h>
 #include <limits.h>
 #include <math.h>
@@ -9,14 +10,32 @@
 
 static const char *const state_prefix[] = {MCL__WEIGHTS_STATE "state0.", MCL__WEIGHTS_STATE "state1."};
 
+/* Of the samples trained on and their labels: another split of the same data has as many. Empty: no memory. */
+static void training_hash(const mcl_trainer *t, char hex[33])
+{
+    size_t count = (size_t)t->part_count[MCL_PART_TRAIN];
+    int32_t (*pairs)[2] = malloc((count + 1) * sizeof *pairs);
+    hex[0] = 0;
+    if (!pairs) return;
+    for (size_t i = 0; i < count; i++) {
+        pairs[i][0] = t->part[MCL_PART_TRAIN][i];
+        pairs[i][1] = mcl_dataset_label(t->data, pairs[i][0]);
+    }
+    mcl__hash_hex(pairs, count * sizeof *pairs, hex);
+    free(pairs);
+}
+
 /* What must not differ between the two sessions of a resumed run: the order of samples and the meaning of the state. */
 static json_t *options_json(const mcl_trainer *t)
 {
+    char samples[33];
+    training_hash(t, samples);
     static const char *const optimisers[] = {[MCL_SGD] = "sgd", [MCL_ADAM] = "adam", [MCL_ADAMW] = "adamw"};
     const mcl_train_options *o = &t->options;
-    return json_pack("{s:I,s:i,s:i,s:b,s:s,s:i}", "seed", (json_int_t)o->seed, "batch", o->batch, "micro_batches", o->micro_batches,
-                     "keep_partial", o->keep_partial, "optimiser", optimisers[o->optimiser], "training_pictures",
-                     t->part_count[MCL_PART_TRAIN]);
+    return json_pack("{s:I,s:i,s:i,s:b,s:s,s:i,s:s,s:i}", "seed", (json_int_t)o->seed, "batch", o->batch, "micro_batches",
+                     o->micro_batches, "keep_partial", o->keep_partial, "optimiser", optimisers[o->optimiser], "training_pictures",
+                     t->part_count[MCL_PART_TRAIN], "training_samples", samples, "resize",
+                     (int)mcl_dataset_get_info(t->data)->resize);
 }
 
 static json_t *class_names_json(const mcl_trainer *t)
@@ -193,7 +212,7 @@ static mcl_status check_options(const mcl_trainer *t, const mcl__card *card, con
     mcl_status status = now ? MCL_OK : mcl__fail(error, MCL_ERROR_MEMORY, "no memory to read a checkpoint");
     json_object_foreach(now, key, value) {
         const json_t *before = json_object_get(then, key);
-        if (status != MCL_OK || json_equal(value, before)) continue;
+        if (status != MCL_OK || !before || json_equal(value, before)) continue; /* an older version did not write all of them */
         char *was = json_dumps(before, JSON_ENCODE_ANY), *is = json_dumps(value, JSON_ENCODE_ANY);
         status = mcl__fail(error, MCL_ERROR_CONFIG, "%s was written with %s = %s, now it is %s: resume with the run's own options, "
                            "or train a new run", path, key, given(was, "nothing"), given(is, "nothing"));

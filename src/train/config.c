@@ -250,8 +250,13 @@ char *mcl__config_resolved(const mcl__config *config)
     free(text);
     for (int k = 0; k < KEYS && status == MCL_OK; k++) {
         snprintf(path, sizeof path, "%s.%s", keys[k].section, keys[k].name);
+        if (keys[k].kind == TEXT) { /* of any length */
+            const char *text_of = *(const char *const *)((const char *)&copy + keys[k].offset);
+            status = mcl__yaml_set_text(yaml, path, text_of ? text_of : "", NULL);
+            continue;
+        }
         write_value(&keys[k], &copy, value, sizeof value);
-        status = keys[k].kind == TEXT ? mcl__yaml_set_text(yaml, path, value, NULL) : mcl__yaml_set(yaml, path, value, NULL);
+        status = mcl__yaml_set(yaml, path, value, NULL);
     }
     text = status == MCL_OK ? mcl__yaml_emit(yaml) : NULL;
     mcl__yaml_destroy(yaml);

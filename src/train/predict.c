@@ -165,12 +165,12 @@ mcl_status mcl_predictor_run(mcl_predictor *p, const uint8_t *pixels, int count,
 
 static const char *const part_names[MCL_PARTS] = {"training", "validation", "test"};
 
-/* How many classes have a larger probability than the label's; of equals the first counts as larger. */
+/* How many classes have a larger probability than the label's; of equals the first counts as larger. Than a NaN all are. */
 static int rank_of(const float *probability, int classes, int label)
 {
     int rank = 0;
     for (int c = 0; c < classes; c++)
-        rank += probability[c] > probability[label] || (probability[c] == probability[label] && c < label);
+        rank += c != label && !(probability[c] < probability[label]) && (probability[c] != probability[label] || c < label);
     return rank;
 }
 

@@ -104,7 +104,6 @@ static mcl_status keep_steps(mcl_trainer *t, const loop *l, mcl_status status, m
 {
     mcl_error own = {0};
     if (status == MCL_OK || mcl_device_error(t->device)->status != MCL_OK) return status;
-    t->epoch_begun = false; /* a step that failed has taken pictures from the stream */
     mcl_status kept = mcl__trainer_drain(t, &own);
     if (kept == MCL_OK) kept = save(t, l, "last", &own);
     if (kept == MCL_OK && status == MCL_ERROR_INTERRUPTED) return stopped(t, error);
@@ -190,6 +189,7 @@ static mcl_status finish_run(mcl_trainer *t, loop *l, mcl_error *error)
     mcl_event event = event_of(t, l, MCL_EVENT_DONE);
     event.epoch = t->progress.best_epoch;
     if (!t->best_value && t->progress.best_epoch) MCL_TRY(find_best(t, l, error));
+    if (!t->best_value) event.epoch = 0; /* the last weights */
     if (t->part_count[MCL_PART_TEST] || t->part_count[MCL_PART_VALIDATION]) {
         float *value = NULL, *running = NULL;
         mcl_status status = swap_in_best(t, &value, &running, error);

@@ -69,7 +69,7 @@ int mcl__steps_ahead(double step_seconds)
 
 bool mcl__trainer_drain_due(const mcl_trainer *t) { return t->progress.step - t->drained >= t->ahead; }
 
-mcl_status mcl__trainer_step(mcl_trainer *t, mcl_error *error)
+static mcl_status run_step(mcl_trainer *t, mcl_error *error)
 {
     if (t->progress.step == t->drained) t->ahead_since = mcl__seconds();
     if (!t->epoch_begun) MCL_TRY(begin_epoch(t, error));
@@ -87,6 +87,14 @@ mcl_status mcl__trainer_step(mcl_trainer *t, mcl_error *error)
     t->progress.step++;
     t->progress.position += size;
     return MCL_OK;
+}
+
+/* A step that failed may have taken pictures from the stream: the next one begins again where the last whole one ended. */
+mcl_status mcl__trainer_step(mcl_trainer *t, mcl_error *error)
+{
+    mcl_status status = run_step(t, error);
+    if (status != MCL_OK) t->epoch_begun = false;
+    return status;
 }
 
 bool mcl__trainer_epoch_complete(const mcl_trainer *t)

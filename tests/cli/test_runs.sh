@@ -55,6 +55,8 @@ expect 0
 "$program" eval whole --device native --json --quiet >whole.json
 "$program" eval parts --device native --json --quiet >parts.json
 check 'a resumed run ends as one in one piece' cmp -s whole.json parts.json
+run train --run whole --resume --device native --set training.epochs=3 --set data.split_seed=5
+expect 2 'training_samples' 'or train a new run'
 run train --run whole --resume --device native --set training.epochs=3
 expect 0 '^Epoch 3/3  loss'
 

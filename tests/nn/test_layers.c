@@ -222,6 +222,25 @@ START_TEST(first_failure_stays)
 }
 END_TEST
 
+/* Checkpoints hold the name as JSON. */
+START_TEST(long_names_are_cut_between_characters)
+{
+    static const struct { const char *given, *kept; } names[] = {
+        {"caf\xe9", "caf?"},
+        {"x\xe5\xb1\x82", "x\xe5\xb1\x82"},
+        {"a12345678901234567890123456789012345678901234567890123456789\xe5\xb1\x82",
+         "a12345678901234567890123456789012345678901234567890123456789\xe5\xb1\x82"},
+        {"ab12345678901234567890123456789012345678901234567890123456789\xe5\xb1\x82",
+         "ab12345678901234567890123456789012345678901234567890123456789"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        mcl_network *network = mcl_network_create(names[i].given);
+        ck_assert_str_eq(mcl_network_name(network), names[i].kept);
+        mcl_network_destroy(network);
+    }
+}
+END_TEST
+
 START_TEST(finished_is_finished)
 {
     mcl_tensor y = mcl_dense(net, flat, &(mcl_dense_options){.units = 3});
@@ -255,6 +274,7 @@ int main(void)
     tcase_add_test(tests, shapes);
     tcase_add_loop_test(tests, refuses, 0, COUNT(bad));
     tcase_add_test(tests, first_failure_stays);
+    tcase_add_test(tests, long_names_are_cut_between_characters);
     tcase_add_test(tests, finished_is_finished);
     tcase_add_test(tests, summary_has_every_layer);
     suite_add_tcase(suite, tests);

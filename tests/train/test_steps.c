@@ -375,6 +375,16 @@ START_TEST(predictor)
     ck_assert_double_eq_tol(evaluation.top1, metrics.accuracy, 1e-9);
     mcl_evaluation_free(&evaluation);
     mcl_predictor_close(reader);
+
+    trainer = trainer_create(device, network, data, &options);
+    write_one(trainer->model, "conv3.weight", 7, NAN);
+    EXPECT(mcl_trainer_save(trainer, path, &error), error);
+    mcl_trainer_destroy(trainer);
+    EXPECT(mcl_predictor_open(device, network, path, 7, &reader, &error), error);
+    EXPECT(mcl_predictor_evaluate(reader, data, MCL_PART_TEST, &evaluation, &error), error);
+    ck_assert_double_eq(evaluation.top1, 0); /* what is no number hits nothing */
+    mcl_evaluation_free(&evaluation);
+    mcl_predictor_close(reader);
     mcl_dataset_close(data);
     mcl_network_destroy(network);
 }

@@ -3,6 +3,7 @@
 #include "device/opencl/opencl.h"
 #include "base/random.h"
 #include <clblast_c.h>
+#include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -180,18 +181,29 @@ bool mcl__cl_gemm_available(mcl_device *base, const char **why)
     return device->gemm == MCL__CL_PASSED;
 }
 
-static product product_of(mcl__cl_device *device, const mcl__gemm *gemm)
+/* CLBlast hands its kernels offsets of 32 bits. */
+static mcl_status operand_of(mcl_device *base, const char *what, mcl__view view, cl_mem *memory, size_t *offset)
 {
-    return (product){
+    *memory = mcl__cl_memory(view);
+    *offset = (size_t)view.offset / sizeof(float);
+    if (*offset <= INT_MAX) return MCL_OK;
+    *offset = 0;
+    return mcl__cl_region_of(base, what, view, memory);
+}
+
+static mcl_status product_of(mcl_device *base, const char *what, const mcl__gemm *gemm, product *made)
+{
+    mcl__cl_device *device = mcl__cl(base);
+    *made = (product){
         .transpose_a = gemm->transpose_a, .transpose_b = gemm->transpose_b,
         .M = (size_t)gemm->M, .N = (size_t)gemm->N, .K = (size_t)gemm->K,
-        .a_offset = (size_t)gemm->a.offset / sizeof(float), .b_offset = (size_t)gemm->b.offset / sizeof(float),
-        .c_offset = (size_t)gemm->c.offset / sizeof(float),
         .lda = (size_t)gemm->lda, .ldb = (size_t)gemm->ldb, .ldc = (size_t)gemm->ldc,
         .alpha = gemm->alpha, .beta = gemm->beta,
-        .a = mcl__cl_memory(gemm->a), .b = mcl__cl_memory(gemm->b), .c = mcl__cl_memory(gemm->c),
         .workspace = device->gemm_workspace ? ((mcl__cl_buffer *)device->gemm_workspace)->memory : NULL,
     };
+    MCL_TRY(operand_of(base, what, gemm->a, &made->a, &made->a_offset));
+    MCL_TRY(operand_of(base, what, gemm->b, &made->b, &made->b_offset));
+    return operand_of(base, what, gemm->c, &made->c, &made->c_offset);
 }
 
 static mcl_status fail(mcl_device *base, const char *what, const char *call, cl_int code)
@@ -204,8 +216,9 @@ static mcl_status fail(mcl_device *base, const char *what, const char *call, cl_
 mcl_status mcl__cl_gemm_prepare(mcl_device *base, const char *what, const mcl__gemm *gemm)
 {
     mcl__cl_device *device = mcl__cl(base);
-    product p = product_of(device, gemm);
+    product p;
     size_t bytes;
+    MCL_TRY(product_of(base, what, gemm, &p));
     cl_int code = workspace_bytes(device, &p, &bytes);
     if (code != 0) return fail(base, what, "CLBlastSGemmTempBufferSize", code);
     if (bytes == 0 || (device->gemm_workspace && device->gemm_workspace->bytes >= bytes)) return MCL_OK;
@@ -216,7 +229,8 @@ mcl_status mcl__cl_gemm_prepare(mcl_device *base, const char *what, const mcl__g
 
 mcl_status mcl__cl_gemm_enqueue(mcl_device *base, const char *what, const mcl__gemm *gemm, cl_event *event)
 {
-    product p = product_of(mcl__cl(base), gemm);
+    product p;
+    MCL_TRY(product_of(base, what, gemm, &p));
     cl_int code = enqueue(mcl__cl(base), &p, event);
     return code == 0 ? MCL_OK : fail(base, what, "CLBlastSgemm", code);
 }

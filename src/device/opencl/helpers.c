@@ -193,7 +193,8 @@ static void add_request(mcl__cl_device *device, request *asked, const mark *its)
 
 static bool may_help(const mcl__cl_device *device)
 {
-    return device->base.options.helper && device->base.threads > 1 && device->binaries == MCL__CL_NEVER && !getenv(MCL__CL_HELPER);
+    return device->base.info.type == MCL_DEVICE_CPU && device->base.options.helper && device->base.threads > 1 &&
+           device->binaries == MCL__CL_NEVER && !getenv(MCL__CL_HELPER);
 }
 
 void mcl__cl_helpers_ask(mcl__cl_device *device, mcl__kernel *kernel, const mcl__arg *args, int count, int dimensions,

@@ -63,7 +63,7 @@ static mcl_status enqueued(mcl_device *base, mcl__launch *launch, cl_event event
     return launch->label ? mcl__cl_profile_add(base, launch->label, event) : MCL_OK;
 }
 
-static mcl_status region_of(mcl_device *base, const char *what, mcl__view view, cl_mem *memory)
+mcl_status mcl__cl_region_of(mcl_device *base, const char *what, mcl__view view, cl_mem *memory)
 {
     mcl__cl_buffer *buffer = (mcl__cl_buffer *)view.buffer;
     *memory = buffer->memory;
@@ -102,7 +102,7 @@ static mcl_status bind(mcl_device *base, const char *what, cl_kernel kernel, cl_
     const void *value = NULL;
     switch (arg->kind) {
     case MCL__ARG_VIEW:
-        MCL_TRY(region_of(base, what, arg->as.view, &memory));
+        MCL_TRY(mcl__cl_region_of(base, what, arg->as.view, &memory));
         bytes = sizeof memory;
         value = &memory;
         break;

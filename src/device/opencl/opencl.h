@@ -183,6 +183,8 @@ void mcl__cl_helpers_end(mcl__cl_device *device, bool wait);
 void mcl__cl_cache_trim(const char *cache); /* NULL does nothing */
 
 /* launch.c */
+/* The view as an object of its own, which its buffer keeps; one that is the whole buffer is this. */
+mcl_status mcl__cl_region_of(mcl_device *device, const char *what, mcl__view view, cl_mem *memory);
 mcl_status mcl__cl_launch_kernel(mcl_device *device, mcl__kernel *kernel, const char *what, const mcl__arg *args,
                                  int count, int dimensions, const size_t *global, const size_t *local,
                                  mcl__launch **launch);
