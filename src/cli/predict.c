@@ -4,8 +4,7 @@
 #include "base/json.h"
 #include "cli/cli.h"
 #include "data/data.h"
-#include <dirent.h>
-#include <errno.h>
+#include "data/listing.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,16 +54,12 @@ static mcl_status add_picture(pictures *list, char *path, mcl_error *error)
 
 static mcl_status add_folder(pictures *list, const char *folder, mcl_error *error)
 {
-    struct dirent **entries;
-    int count = scandir(folder, &entries, NULL, alphasort);
+    mcl__listing found = {0};
     size_t before = list->count;
-    mcl_status status = count < 0 ? mcl__file_fail(error, errno, "read", folder) : MCL_OK;
-    for (int i = 0; i < count; i++) {
-        if (status == MCL_OK && entries[i]->d_name[0] != '.' && mcl__is_picture(entries[i]->d_name))
-            status = add_picture(list, mcl__text("%s/%s", folder, entries[i]->d_name), error);
-        free(entries[i]);
-    }
-    if (count >= 0) free(entries);
+    mcl_status status = mcl__listing_read(folder, &found, error);
+    for (size_t i = 0; status == MCL_OK && i < found.file_count; i++)
+        if (mcl__is_picture(found.files[i])) status = add_picture(list, strdup(found.files[i]), error);
+    mcl__listing_free(&found);
     if (status == MCL_OK && list->count == before)
         return mcl__fail(error, MCL_ERROR_NOT_FOUND, "%s: no pictures (JPEG, PNG) in this folder", folder);
     return status;

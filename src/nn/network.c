@@ -30,7 +30,8 @@ static void keep_name(mcl_network *network, const char *name)
 {
     size_t end = strnlen(name, sizeof network->name);
     if (end == sizeof network->name)
-        for (end--; end > 0 && ((unsigned char)name[end] & 0xC0) == 0x80;) end--;
+        do end--;
+        while (end > 0 && ((unsigned char)name[end] & 0xC0) == 0x80);
     memcpy(network->name, name, end);
     network->name[end] = 0;
     if (mcl__json_carries(network->name)) return;

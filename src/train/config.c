@@ -98,16 +98,19 @@ static void write_number(double value, bool single, char *text, size_t bytes)
     }
 }
 
+/* Of a key of kind TEXT, of any length. */
+static const char *text_of(const struct key *key, const mcl__config *config)
+{
+    const char *text = *(const char *const *)((const char *)config + key->offset);
+    return text ? text : "";
+}
+
 /* The text of a value as YAML. */
 static void write_value(const struct key *key, const mcl__config *config, char *text, size_t bytes)
 {
     const void *member = (const char *)config + key->offset;
-    const char *string;
     switch (key->kind) {
-    case TEXT:
-        string = *(const char *const *)member;
-        snprintf(text, bytes, "%s", string ? string : "");
-        break;
+    case TEXT: snprintf(text, bytes, "%s", text_of(key, config)); break;
     case BOOL: snprintf(text, bytes, "%s", *(const bool *)member ? "true" : "false"); break;
     case INT: snprintf(text, bytes, "%d", *(const int *)member); break;
     case LONG: snprintf(text, bytes, "%lld", (long long)*(const int64_t *)member); break;
@@ -250,13 +253,9 @@ char *mcl__config_resolved(const mcl__config *config)
     free(text);
     for (int k = 0; k < KEYS && status == MCL_OK; k++) {
         snprintf(path, sizeof path, "%s.%s", keys[k].section, keys[k].name);
-        if (keys[k].kind == TEXT) { /* of any length */
-            const char *text_of = *(const char *const *)((const char *)&copy + keys[k].offset);
-            status = mcl__yaml_set_text(yaml, path, text_of ? text_of : "", NULL);
-            continue;
-        }
         write_value(&keys[k], &copy, value, sizeof value);
-        status = mcl__yaml_set(yaml, path, value, NULL);
+        status = keys[k].kind == TEXT ? mcl__yaml_set_text(yaml, path, text_of(&keys[k], &copy), NULL)
+                                      : mcl__yaml_set(yaml, path, value, NULL);
     }
     text = status == MCL_OK ? mcl__yaml_emit(yaml) : NULL;
     mcl__yaml_destroy(yaml);
