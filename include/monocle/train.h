@@ -28,7 +28,7 @@ typedef struct mcl_train_options {
     int epochs;             /* [10] */
     int batch;              /* samples a step [64] */
     int micro_batches;      /* parts that a step's batch is computed in, gradients accumulated; divides batch [1] */
-    bool keep_partial;      /* train on the last, smaller batch of an epoch too, not drop it */
+    bool keep_partial;      /* train on the last, smaller batch of an epoch too, not drop it; its last part may be smaller too */
     uint64_t seed;          /* of weights, masks, shuffling and augmentation [0] */
 
     mcl_optimiser_kind optimiser;

@@ -28,7 +28,7 @@ static mcl_status add_evaluation(const mcl__need *need, int batch, uint64_t *byt
 mcl_status mcl__need_bytes(const mcl__need *need, int batch, uint64_t *bytes, mcl_error *error)
 {
     const mcl_train_options *options = need->options;
-    int micro = batch / micro_batches(need), rest = need->count % batch;
+    int micro = batch / micro_batches(need), rest = need->count % batch % micro;
     *bytes = 0;
     if (options) MCL_TRY(add_training(need, options, micro, bytes, error));
     if (options && options->keep_partial && rest) MCL_TRY(add_training(need, options, rest, bytes, error));

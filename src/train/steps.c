@@ -19,15 +19,19 @@ static mcl_status begin_epoch(mcl_trainer *t, mcl_error *error)
     return MCL_OK;
 }
 
-static mcl_step step_block(const mcl_trainer *t, int size, int micro_size, int micro)
+static int micro_batches(const mcl_trainer *t, int size) { return (size + t->micro - 1) / t->micro; }
+
+/* Of micro-batch `index` of the step after the present one, whose batch has `size` pictures. */
+static mcl_step step_block(const mcl_trainer *t, int size, int index)
 {
+    int offset = index * t->micro, left = size - offset;
     mcl_step step = {
         .step = t->progress.step + 1,
         .epoch = t->progress.epoch,
-        .first_sample = t->progress.position + micro * micro_size,
-        .valid_samples = micro_size,
-        .batch_offset = micro * micro_size,
-        .micro_batch = micro,
+        .first_sample = t->progress.position + offset,
+        .valid_samples = left < t->micro ? left : t->micro,
+        .batch_offset = offset,
+        .micro_batch = index,
         .slot = (t->progress.step + 1) % MCL_HISTORY,
         .inverse_valid = 1.0f / (float)size,
         .seed_low = (unsigned)t->options.seed,
@@ -37,24 +41,16 @@ static mcl_step step_block(const mcl_trainer *t, int size, int micro_size, int m
     return step;
 }
 
-/* The batch at the present position: which plan serves it, and in how many parts. */
-static mcl__purpose *purpose_of(mcl_trainer *t, int size, mcl__feed **feed, int *micros)
+/* LOAD of a micro-batch; *plan is the one for as many pictures as it has. */
+static mcl_status load(mcl_trainer *t, const mcl_step *step, mcl__plan **plan, mcl_error *error)
 {
-    bool whole = size == t->options.batch;
-    *feed = whole ? &t->train_feed : &t->partial_feed;
-    *micros = whole ? t->options.micro_batches : 1;
-    return whole ? &t->train : &t->partial;
-}
-
-/* LOAD and COMPUTE of one micro-batch of the step after the present one. */
-static mcl_status compute(mcl_trainer *t, mcl__purpose *purpose, mcl__feed *feed, const mcl_step *step, bool load_only,
-                          mcl_error *error)
-{
+    bool whole = step->valid_samples == t->micro;
+    mcl__feed *feed = whole ? &t->train_feed : &t->partial_feed;
+    *plan = whole ? t->train.plan : t->partial.plan;
+    if (!whole) MCL_TRY(mcl__feed_begin(feed, t->order, t->part_count[MCL_PART_TRAIN], step->first_sample, error));
     MCL_TRY(mcl__feed_next(feed, step->valid_samples, error));
-    MCL_TRY_DEVICE(t->device, mcl__plan_step(purpose->plan, step), error);
-    MCL_TRY(mcl__feed_load(feed, purpose->plan, error));
-    if (!load_only) MCL_TRY_DEVICE(t->device, mcl__plan_run(purpose->plan, MCL__COMPUTE), error);
-    return MCL_OK;
+    MCL_TRY_DEVICE(t->device, mcl__plan_step(*plan, step), error);
+    return mcl__feed_load(feed, *plan, error);
 }
 
 /* What the user sees is 0.75 seconds old at most, or two steps: of two, the host prepares the second while the first is computed.
@@ -73,17 +69,15 @@ static mcl_status run_step(mcl_trainer *t, mcl_error *error)
 {
     if (t->progress.step == t->drained) t->ahead_since = mcl__seconds();
     if (!t->epoch_begun) MCL_TRY(begin_epoch(t, error));
-    int size = batch_of(t, t->progress.position), micros;
-    mcl__feed *feed;
-    mcl__purpose *purpose = purpose_of(t, size, &feed, &micros);
-    if (feed == &t->partial_feed)
-        MCL_TRY(mcl__feed_begin(feed, t->order, t->part_count[MCL_PART_TRAIN], t->progress.position, error));
-    for (int micro = 0; micro < micros; micro++) {
-        mcl_step step = step_block(t, size, size / micros, micro);
-        MCL_TRY(compute(t, purpose, feed, &step, false, error));
+    int size = batch_of(t, t->progress.position);
+    mcl__plan *plan = NULL;
+    for (int i = 0; i < micro_batches(t, size); i++) {
+        mcl_step step = step_block(t, size, i);
+        MCL_TRY(load(t, &step, &plan, error));
+        MCL_TRY_DEVICE(t->device, mcl__plan_run(plan, MCL__COMPUTE), error);
     }
-    MCL_TRY_DEVICE(t->device, mcl__plan_run(purpose->plan, MCL__REDUCE), error);
-    MCL_TRY_DEVICE(t->device, mcl__plan_run(purpose->plan, MCL__UPDATE), error);
+    MCL_TRY_DEVICE(t->device, mcl__plan_run(plan, MCL__REDUCE), error);
+    MCL_TRY_DEVICE(t->device, mcl__plan_run(plan, MCL__UPDATE), error);
     t->progress.step++;
     t->progress.position += size;
     return MCL_OK;
@@ -113,15 +107,12 @@ static mcl_status diverged(mcl_trainer *t, int bad, mcl_error *error)
     const char *name = NULL, *op = NULL;
     bool backward = false;
     MCL_TRY(begin_epoch(t, error));
-    int size = batch_of(t, t->progress.position), micros;
-    mcl__feed *feed;
-    mcl__purpose *purpose = purpose_of(t, size, &feed, &micros);
-    if (feed == &t->partial_feed)
-        MCL_TRY(mcl__feed_begin(feed, t->order, t->part_count[MCL_PART_TRAIN], t->progress.position, error));
-    for (int micro = 0; micro < micros && !name; micro++) {
-        mcl_step step = step_block(t, size, size / micros, micro);
-        MCL_TRY(compute(t, purpose, feed, &step, true, error));
-        MCL_TRY_DEVICE(t->device, mcl__plan_find_bad(purpose->plan, &name, &op, &backward), error);
+    int size = batch_of(t, t->progress.position);
+    for (int i = 0; i < micro_batches(t, size) && !name; i++) {
+        mcl__plan *plan;
+        mcl_step step = step_block(t, size, i);
+        MCL_TRY(load(t, &step, &plan, error));
+        MCL_TRY_DEVICE(t->device, mcl__plan_find_bad(plan, &name, &op, &backward), error);
     }
     t->epoch_begun = false;
     MCL_TRY_DEVICE(t->device, mcl__model_record_reset(t->model), error);

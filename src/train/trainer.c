@@ -22,15 +22,14 @@ static int largest_part(const mcl_trainer *t)
 static mcl_status build_plans(mcl_trainer *t, mcl_error *error)
 {
     const mcl_train_options *o = &t->options;
-    int count = t->part_count[MCL_PART_TRAIN], micro = o->batch / o->micro_batches, rest = count % o->batch;
-    int largest = largest_part(t);
-    MCL_TRY(mcl__feed_create(&t->pictures, micro, count, &t->train_feed, error));
-    MCL_TRY(mcl__purpose_train(t->model, t->network, &t->train_feed, micro, o, &t->train, error));
-    if (o->keep_partial && rest) {
-        MCL_TRY(mcl__feed_create(&t->pictures, rest, count, &t->partial_feed, error));
-        MCL_TRY(mcl__purpose_train(t->model, t->network, &t->partial_feed, rest, o, &t->partial, error));
+    int count = t->part_count[MCL_PART_TRAIN], largest = largest_part(t);
+    MCL_TRY(mcl__feed_create(&t->pictures, t->micro, count, &t->train_feed, error));
+    MCL_TRY(mcl__purpose_train(t->model, t->network, &t->train_feed, t->micro, o, &t->train, error));
+    if (t->rest) {
+        MCL_TRY(mcl__feed_create(&t->pictures, t->rest, count, &t->partial_feed, error));
+        MCL_TRY(mcl__purpose_train(t->model, t->network, &t->partial_feed, t->rest, o, &t->partial, error));
     }
-    MCL_TRY(mcl__feed_create(&t->pictures, micro < largest ? micro : largest, largest, &t->eval_feed, error));
+    MCL_TRY(mcl__feed_create(&t->pictures, t->micro < largest ? t->micro : largest, largest, &t->eval_feed, error));
     return mcl__purpose_evaluate(t->model, t->network, &t->eval_feed, o->no_fuse, &t->eval, error);
 }
 
@@ -98,8 +97,11 @@ static mcl_status prepare(mcl_trainer *t, mcl_error *error)
     if (count < o->batch && !(o->keep_partial && count > 0))
         return mcl__fail(error, MCL_ERROR_INVALID,
                          "the training part has %d pictures, fewer than one batch of %d: make batch smaller", count, o->batch);
-    if (o->keep_partial && count % o->batch == 1)
-        mcl__log(MCL_LOG_WARNING, "the last batch of an epoch has a single picture: batch normalisation cannot use it well");
+    t->micro = o->batch / o->micro_batches;
+    t->rest = o->keep_partial ? count % o->batch % t->micro : 0;
+    if (t->rest == 1)
+        mcl__log(MCL_LOG_WARNING, "the last %s of an epoch has a single picture: batch normalisation cannot use it well",
+                 t->micro < o->batch ? "micro-batch" : "batch");
     t->steps_per_epoch = count / o->batch + (o->keep_partial && count % o->batch != 0);
     if ((int64_t)o->epochs * t->steps_per_epoch > INT32_MAX)
         return mcl__fail(error, MCL_ERROR_INVALID, "%d epochs of %d steps are more than 2^31 steps", o->epochs, t->steps_per_epoch);

@@ -26,7 +26,8 @@ struct mcl_trainer {
     mcl__model *model;
     mcl__pictures pictures;
     mcl__feed train_feed, partial_feed, eval_feed;
-    mcl__purpose train, partial, eval; /* partial: the last, smaller batch, where it is kept */
+    mcl__purpose train, partial, eval; /* train: of `micro` pictures; partial: of `rest` */
+    int micro, rest; /* pictures of a micro-batch; of the last one of an epoch, where it has fewer and is kept, else 0 */
     const int32_t *part[MCL_PARTS];
     int part_count[MCL_PARTS];
     int32_t *order;

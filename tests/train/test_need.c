@@ -10,7 +10,7 @@ enum { LIKE = 24, WANTED = 160 }; /* memory for a batch of LIKE; what is asked f
 static const struct row { int micro_batches; bool keep_partial, own; mcl_recompute recompute; mcl_residence residence; } rows[] = {
     {1, false, false, MCL_RECOMPUTE_OFF, MCL_RESIDENCE_DEVICE}, {1, false, true, MCL_RECOMPUTE_OFF, MCL_RESIDENCE_STREAM},
     {4, false, true, MCL_RECOMPUTE_OFF, MCL_RESIDENCE_STREAM},  {1, true, false, MCL_RECOMPUTE_OFF, MCL_RESIDENCE_STREAM},
-    {1, false, false, MCL_RECOMPUTE_AUTO, MCL_RESIDENCE_DEVICE}};
+    {4, true, false, MCL_RECOMPUTE_OFF, MCL_RESIDENCE_STREAM},  {1, false, false, MCL_RECOMPUTE_AUTO, MCL_RESIDENCE_DEVICE}};
 
 static mcl_train_options options_of(const struct row *row)
 {

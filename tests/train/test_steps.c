@@ -148,6 +148,33 @@ START_TEST(planted_nan)
 }
 END_TEST
 
+/* The same in the last batch of an epoch, of 72 pictures, which has a plan of its own. */
+START_TEST(planted_nan_in_a_smaller_batch)
+{
+    TEST_DEVICE(device);
+    mcl_network *network = network_mixed();
+    mcl_dataset *data = open_cifar();
+    mcl_train_options options = mixed_options(MCL_ADAM);
+    options.batch = 128;
+    options.keep_partial = true;
+    mcl_trainer *trainer = trainer_create(device, network, data, &options);
+    mcl_trainer *calm = trainer_create(device, network, data, &options);
+    trainer_run_steps(calm, 4);
+    trainer_run_steps(trainer, 1);
+    float weight = read_one(trainer->model, "conv3.weight", 7);
+    write_one(trainer->model, "conv3.weight", 7, NAN);
+    expect_diverged(trainer, "step 2", "conv3");
+    write_one(trainer->model, "conv3.weight", 7, weight);
+    trainer_run_steps(trainer, 3);
+    model_state a = state_of(trainer->model), b = state_of(calm->model);
+    ck_assert(states_equal(&a, &b));
+    mcl_trainer_destroy(trainer);
+    mcl_trainer_destroy(calm);
+    mcl_dataset_close(data);
+    mcl_network_destroy(network);
+}
+END_TEST
+
 /* A rate that is far too high: the state is that after the last good step. */
 START_TEST(too_high_rate)
 {
@@ -270,14 +297,16 @@ static void compare_runs(const char *what, outcome *a, outcome *b, int steps, do
     }
 }
 
+/* An epoch has 200 pictures: its second batch has 72, two parts of 32 and one of 8. */
 START_TEST(micro_batches)
 {
-    enum { STEPS = 3 };
+    enum { STEPS = 4 };
     TEST_DEVICE(device);
     mcl_network *network = network_without_norm();
     mcl_dataset *data = open_cifar();
     mcl_train_options options = mixed_options(MCL_SGD);
     options.batch = 128;
+    options.keep_partial = true;
     outcome whole = run_few(device, network, data, &options, STEPS);
     options.micro_batches = 4;
     outcome parts = run_few(device, network, data, &options, STEPS);
@@ -397,6 +426,7 @@ int main(void)
     tcase_add_test(tests, steps_ahead);
     tcase_add_loop_test(tests, replay, 0, DEVICES);
     tcase_add_loop_test(tests, planted_nan, 0, DEVICES);
+    tcase_add_loop_test(tests, planted_nan_in_a_smaller_batch, 0, DEVICES);
     tcase_add_loop_test(tests, too_high_rate, 0, DEVICES);
     tcase_add_loop_test(tests, run_with_nan, 0, DEVICES);
     tcase_add_loop_test(tests, micro_batches, 0, DEVICES);

@@ -4,7 +4,7 @@
 #include "train/harness.h"
 
 typedef struct shape_of_run { int batch, micro_batches; bool keep_partial; } shape_of_run;
-static const shape_of_run runs[] = {{32, 1, false}, {24, 1, true}, {48, 3, false}};
+static const shape_of_run runs[] = {{32, 1, false}, {24, 1, true}, {48, 3, false}, {56, 2, true}};
 
 static model_state train(mcl_device *device, mcl_dataset *data, const shape_of_run *shape, mcl_residence residence,
                          mcl_metrics *test)
