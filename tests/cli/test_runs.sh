@@ -33,6 +33,14 @@ prints '^network mlp'
 grep -q "^  path: $work/idx" runs/mlp/config.yaml
 check 'config.yaml has an absolute path' test $? -eq 0
 
+# --- Before an epoch is over nothing is the best yet; a long list of files is kept whole
+long=$(seq -s ', ' -f 'part-%080g.bin' 60)
+run train idx --network mlp --device native --set training.batch=20 --set training.max_steps=2 --run short \
+    --set "data.train_files=$long"
+expect 0
+prints '^last weights: validation loss ' '^last weights: test loss '
+check 'config.yaml has all of a long list' grep -qF "part-$(printf %080d 60).bin" short/config.yaml
+
 # --- The network that the size of the pictures chose is named in the run
 run train idx --device native --set training.epochs=1 --set training.batch=20 --run chosen --quiet
 expect 0
@@ -111,6 +119,10 @@ check 'eval decodes nothing again' cmp -s before pics/picture-cache/*.cache
 run predict pics/first pictures/dark/06.JPG pictures/bright --device native
 expect 0 '^Device native: '
 prints '^pictures/dark/06.JPG: dark [0-9.]+ %$' '^pictures/bright/00.JPG: bright [0-9.]+ %$' '^pictures/bright/11.png: '
+mkdir -p mixed/folder.jpg && cp pictures/dark/06.JPG mixed/.hidden.JPG && cp pictures/dark/06.JPG mixed/shown.JPG
+run predict pics/first mixed --device native --csv --top 1 --quiet
+expect 0
+check 'of a folder, its pictures that are not hidden' test "$(cut -d , -f 1 out | xargs)" = 'file mixed/shown.JPG'
 run predict pics/first/best.safetensors pictures/dark/06.JPG --device native --csv --top 2 --quiet
 expect 0
 prints '^file,rank,class,probability$' '^pictures/dark/06.JPG,1,dark,0\.[0-9]{6}$' '^pictures/dark/06.JPG,2,'
