@@ -88,7 +88,7 @@ __kernel void conv2d_gather(__global const float *restrict x, __global const flo
     }
 
     __global const float *target = y + row_of(first, class_h, class_w, QH, QW, a) * a.TC + block * WIDTH;
-    __global const float *zeros = w + (int)get_global_size(1) * taps * a.run * WIDTH;
+    __global const float *zeros = w + ((a.TC - 1) / WIDTH + 1) * taps * a.run * WIDTH;
     for (int r = 0; r < a.KH; r++) {
         const int over_h = class_h + a.base_h + r * a.slope_h, shift_h = over_h / a.classes_h;
         if (over_h != shift_h * a.classes_h) continue;

@@ -5,8 +5,9 @@
  *   w: [taps][run][TC], or, TRANSPOSED, [taps][TC][run]
  * Where a tap of a row is in the picture is found once a tap, by the items that load the row. A prologue is applied to what has
  * arrived, on its way into local memory.
- * Where there are several parts, of `slices` each, a part's sums are a copy of y in `partial`, 0 where a class of few taps has no
- * slice left, and conv2d_gemm_add, an item of which has four channels of a row, adds them in order and finishes them.
+ * Where there are several parts, of `slices` each (0: there is one), a part's sums are a copy of y in `partial`, 0 where a class of
+ * few taps has no slice left, and conv2d_gemm_add, an item of which has four channels of a row, adds them in order and finishes
+ * them.
  * With STATS, which have one class, and one part, group 1 leaves the statistics of its rows in `partial` (stats.h). */
 #include "conv2d_gemm.h"
 #include "pointwise.h"
@@ -145,9 +146,9 @@ void item_stats(__local float *mean, __local float *squares, float4 value[4 * RV
 /* Joins what the items have of a tile's columns, in order, to the statistics of the group's rows, which are `wanted` or not. Every
  * item does, some for columns that others have too: behind a condition PoCL's work-items lose count of themselves. */
 void group_stats(__global float *partial, __local const float *mean, __local const float *squares, int item, int first_column,
-                 int wanted, int left, int C)
+                 int wanted, int rows, int first_row, int C)
 {
-    const int channel = first_column + item, block = (int)get_group_id(1), parts = (int)get_num_groups(1);
+    const int channel = first_column + item, block = first_row / ROWS, parts = (rows - 1) / ROWS + 1, left = rows - first_row;
     float m = 0.0f, m2 = 0.0f, count = 0.0f;
     for (int i = item % COLUMNS, ty = 0; ty < GY; ty++, i += COLUMNS) {
         const float added = (float)rows_of_item(ty, left);
@@ -170,11 +171,11 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
     __local float rows[DEPTH * ROW_PITCH] __attribute__((aligned(16)));
     __local float columns[DEPTH * COLUMN_PITCH] __attribute__((aligned(16)));
     const int tx = (int)get_local_id(0), ty = (int)get_local_id(1), item = ty * GX + tx;
-    const int classes = a.classes_h * a.classes_w, class = (int)get_group_id(2) % classes, part = (int)get_group_id(2) / classes;
-    const int class_h = class / a.classes_w, class_w = class % a.classes_w, alone = (int)get_num_groups(2) == classes;
+    const int classes = a.classes_h * a.classes_w, class = GROUP_ID(2, 1) % classes, part = GROUP_ID(2, 1) / classes;
+    const int class_h = class / a.classes_w, class_w = class % a.classes_w, alone = slices == 0;
     const int QH = (a.TH - class_h + a.classes_h - 1) / a.classes_h, QW = (a.TW - class_w + a.classes_w - 1) / a.classes_w;
     const int pixels = a.N * QH * QW;
-    const int first_row = (int)get_group_id(1) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
+    const int first_row = GROUP_ID(1, GY) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
     if (first_row >= pixels) return;
 
     places at;
@@ -204,7 +205,7 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
         store_slices(rows, columns, row, column, item);
         barrier(CLK_LOCAL_MEM_FENCE);
         c += DEPTH;
-        more = --left > 0;
+        more = --left != 0;
         if (more && c >= a.run) {
             c = 0;
             more = next_tap(&t, class_h, class_w, a);
@@ -236,7 +237,7 @@ __kernel void conv2d_gemm(__global const float *restrict x, __global const float
 #if STATS
     item_stats(rows, columns, sum, tx, ty, pixels - first_row);
     barrier(CLK_LOCAL_MEM_FENCE);
-    group_stats(partial, rows, columns, item, first_column, alone, pixels - first_row, a.TC);
+    group_stats(partial, rows, columns, item, first_column, alone, pixels, first_row, a.TC);
 #endif
 }
 

@@ -23,6 +23,7 @@
 #define VW 4
 #include "args.h"
 #include "conv2d_tile.h"
+#include "group_id.h"
 #include "lanes.h"
 
 #ifndef GX

@@ -124,8 +124,8 @@ __kernel void conv2d_gemm_weight(__global const float *restrict x, __global cons
     __local float rows[DEPTH * ROW_PITCH] __attribute__((aligned(16)));
     __local float columns[DEPTH * COLUMN_PITCH] __attribute__((aligned(16)));
     const int tx = (int)get_local_id(0), ty = (int)get_local_id(1), item = ty * GX + tx;
-    const int chunk = (int)get_group_id(2);
-    const int first_row = (int)get_group_id(1) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
+    const int chunk = GROUP_ID(2, 1);
+    const int first_row = GROUP_ID(1, GY) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
     const int first = chunk * a.chunk * a.OW, last = min(first + a.chunk * a.OW, a.N * a.OH * a.OW);
 
     /* An item loads the same four rows, and the same four columns, of several pixels. */

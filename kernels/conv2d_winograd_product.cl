@@ -68,13 +68,13 @@ __kernel void conv2d_winograd_product(__global const float *restrict v, __global
     __local float rows[DEPTH * ROW_PITCH] __attribute__((aligned(16)));
     __local float columns[DEPTH * COLUMN_PITCH] __attribute__((aligned(16)));
     const int tx = (int)get_local_id(0), ty = (int)get_local_id(1), item = ty * GX + tx;
-    const int point = (int)get_group_id(2) % a.points, part = (int)get_group_id(2) / a.points;
-    const int first_row = (int)get_group_id(1) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
+    const int point = GROUP_ID(2, 1) % a.points, part = GROUP_ID(2, 1) / a.points;
+    const int first_row = GROUP_ID(1, GY) * ROWS, first_column = (int)get_group_id(0) * COLUMNS;
     const int begin = part * a.chunk, end = min(begin + a.chunk, a.depth);
     float4 sum[4 * RV][CV], row[ROW_LOADS], column[COLUMN_LOADS];
     v += point * a.source_pitch;
     u += point * a.factor_pitch;
-    m += (int)get_group_id(2) * a.sum_pitch;
+    m += GROUP_ID(2, 1) * a.sum_pitch;
 #pragma unroll
     for (int i = 0; i < 4 * RV; i++)
 #pragma unroll

@@ -5,6 +5,7 @@
  *   dense_vector_dot_group   group 0: LINES * TALL rows, for SHORT columns; a line's items divide the depth among them
  *   dense_vector_finish      adds the copies of y that parts of the depth left, an item an element */
 #include "epilogue.h"
+#include "group_id.h"
 #include "pointwise.h"
 #include "product_args.h"
 #include "vector.h"
@@ -27,7 +28,7 @@ kernel void dense_vector_sum_group(global const float *restrict x, global const 
     local vec share[LINES * SHORT * LANES];
     local const float *shared = (local const float *)share;
     const int lane = (int)get_local_id(0), line = (int)get_local_id(1), column = (int)get_global_id(0) * WIDTH;
-    const int part = (int)get_group_id(1), last = min((part + 1) * a.share, a.depth);
+    const int part = GROUP_ID(1, LINES), last = min((part + 1) * a.share, a.depth);
     vec sum[SHORT];
 #pragma unroll
     for (int r = 0; r < SHORT; r++) sum[r] = 0.0f;

@@ -40,6 +40,9 @@ while read -r line; do fail "$line: more than 132 columns"; done < <( # but for 
        -name '*.cmake' -o -name CMakeLists.txt -o -name '*.md' \) -print0 |
     xargs -0 awk 'length > 132 && !/^\|/ {print FILENAME ":" FNR}')
 
+while read -r line; do fail "$line: launches may be in pieces along dimensions 1 and 2: GROUP_ID, and no get_num_groups"; done < <(
+  grep -nE 'get_(group_id|num_groups)\([12]\)' kernels/*.cl kernels/*.h)
+
 for name in $(sed -nE 's/^MCL_OP\(([a-z0-9_]+)\).*/\1/p' src/ops/ops.def); do
   [ "$name" = reshape ] && continue # a view: no work
   family=${name%_bwd*}

@@ -20,6 +20,7 @@ typedef enum mcl_device_type { MCL_DEVICE_NATIVE, MCL_DEVICE_CPU, MCL_DEVICE_GPU
 typedef struct mcl_device_info {
     char selector[16]; /* "0:1" (platform:device), or "native" */
     char platform[128], vendor[128], name[128], driver[128], version[128];
+    char chip[128];    /* "gfx1030": where the driver calls the device so, and name is that of its board */
     mcl_device_type type;
     uint32_t compute_units, clock_mhz;
     uint64_t memory, max_allocation, local_memory; /* bytes */
@@ -63,7 +64,7 @@ typedef struct mcl_kernel_time { const char *kernel; uint64_t launches; double s
  * without devices are skipped; *notes (may be NULL, freed by the caller) says what was skipped and why. */
 MCL_API mcl_status mcl_device_list(mcl_device_info **devices, int *count, char **notes, mcl_error *error);
 
-/* Opens a device. selector: "auto", "native", "gpu", "cpu", "P:D", or part of a device's or platform's name, any case;
+/* Opens a device. selector: "auto", "native", "gpu", "cpu", "P:D", or part of a device's, chip's or platform's name, any case;
  * NULL: $MONOCLE_DEVICE, else "auto". auto takes the best GPU, else a CPU through OpenCL, else native, which computes in the
  * caller's thread too, with half a MiB of its stack (OMP_STACKSIZE sets the others').
  * Returns MCL_ERROR_NOT_FOUND when nothing fits (the text lists what there is). Close it with mcl_device_close(). */

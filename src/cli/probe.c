@@ -73,7 +73,8 @@ static void print_sub_groups(const finding *f)
 static void print_device(const finding *f)
 {
     const mcl_device_info *i = f->info;
-    printf("%s  %s%s\n", i->selector, i->name, f->automatic ? "  <- auto takes this one" : "");
+    printf("%s  %s%s%s%s%s\n", i->selector, i->name, *i->chip ? " (" : "", i->chip, *i->chip ? ")" : "",
+           f->automatic ? "  <- auto takes this one" : "");
     printf("  type          %s%s%s\n", mcl__device_type(i), *i->vendor ? ", " : "", i->vendor);
     if (*i->platform) printf("  platform      %s; %s; driver %s\n", i->platform, i->version, i->driver);
     print_sizes(i);
@@ -115,9 +116,9 @@ static json_t *device_json(const finding *f)
                                                        : &f->test_error;
     json_t *self_test = json_pack("{s:b,s:f,s:o}", "passed", failure->status == MCL_OK, "difference", f->difference,
                                   "error", mcl__json_text(failure->text));
-    json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform,
-                             "vendor", i->vendor, "name", i->name, "driver", i->driver, "opencl", i->version, "type",
-                             mcl__device_type(i), "auto", f->automatic);
+    json_t *root = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:s,s:b}", "selector", i->selector, "platform", i->platform,
+                             "vendor", i->vendor, "name", i->name, "chip", i->chip, "driver", i->driver, "opencl", i->version,
+                             "type", mcl__device_type(i), "auto", f->automatic);
     json_t *numbers = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:[I,I,I],s:b}", "compute_units",
                                 (json_int_t)i->compute_units, "clock_mhz", (json_int_t)i->clock_mhz,
                                 "vector_floats", (json_int_t)i->vector_floats, "memory",

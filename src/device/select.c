@@ -161,7 +161,12 @@ static int by_keyword(const catalogue *all, const bool *refused, const preferenc
     return -1;
 }
 
-/* P:D, or part of the name of a device or of its platform. */
+static bool is_named(const mcl_device_info *device, const char *part)
+{
+    return strcasestr(device->name, part) || strcasestr(device->chip, part) || strcasestr(device->platform, part);
+}
+
+/* P:D, or part of the name of a device, of its chip or of its platform. */
 static int by_name(const catalogue *all, const char *selector, char *reason, size_t room)
 {
     int best = -1, matches = 0;
@@ -171,7 +176,7 @@ static int by_name(const catalogue *all, const char *selector, char *reason, siz
             snprintf(reason, room, "asked for as %s", selector);
             return i;
         }
-        if (!strcasestr(device->name, selector) && !strcasestr(device->platform, selector)) continue;
+        if (!is_named(device, selector)) continue;
         matches++;
         if (best < 0 || better(device, &all->devices[best])) best = i;
     }

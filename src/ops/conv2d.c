@@ -307,10 +307,16 @@ bool mcl__conv2d_is_product(const mcl_conv2d_args *a)
     return a->KH == 1 && a->KW == 1 && a->stride_h == 1 && a->stride_w == 1 && a->pad_h == 0 && a->pad_w == 0 && a->groups == 1;
 }
 
+/* CLBlast copies and transposes large matrices with rows along dimension 1, as few as 8 of them in a work-group (NVIDIA's default
+ * of its kernel Pad), rounded up to a tile's 256 at most; and GPUs take no more than 65,535 groups there, or drop the others
+ * without a word (opencl/quirks.c). */
+enum { LIBRARY_ROWS = 8 * 65535 / 256 * 256 };
+
 bool mcl__conv2d_library_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    return capabilities->gemm && mcl__conv2d_is_product(&a);
+    bool short_enough = capabilities->type == MCL_DEVICE_CPU || (int64_t)a.N * a.OH * a.OW <= LIBRARY_ROWS;
+    return capabilities->gemm && mcl__conv2d_is_product(&a) && short_enough;
 }
 
 void mcl__conv2d_lower_library(mcl__lowering *lowering, const mcl__problem *problem)

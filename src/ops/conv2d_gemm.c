@@ -224,7 +224,7 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg(lowering, partial);
-    mcl__lower_arg_i32(lowering, slices);
+    mcl__lower_arg_i32(lowering, parts > 1 ? slices : 0);
     mcl__lower_arg_blob(lowering, args, sizeof *args);
     mcl__prologue_bind(lowering, problem);
     mcl__epilogue_bind(lowering, problem, 0, p.taken);

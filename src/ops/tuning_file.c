@@ -26,9 +26,9 @@ static json_t *header_json(mcl_device *device)
     const char *why;
     char kernels[33];
     mcl__kernels_hash(device, kernels);
-    return json_pack("{s:i,s:s,s:s,s:s,s:s,s:i,s:s}", "monocle_tuning", FORMAT, "device", info->name, "driver", info->driver,
-                     "version", info->version, "kernels", kernels, "threads", host ? device->threads : 0, "gemm",
-                     mcl__gemm_available(device, &why) ? "library" : "own");
+    return json_pack("{s:i,s:s,s:s*,s:s,s:s,s:s,s:i,s:s}", "monocle_tuning", FORMAT, "device", info->name, "chip",
+                     *info->chip ? info->chip : NULL, "driver", info->driver, "version", info->version, "kernels", kernels,
+                     "threads", host ? device->threads : 0, "gemm", mcl__gemm_available(device, &why) ? "library" : "own");
 }
 
 const char *mcl__tuning_class(const mcl_device_info *info)

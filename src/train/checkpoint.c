@@ -58,9 +58,9 @@ static json_t *machine_json(const mcl_trainer *t)
     mcl__kernels_hash(t->device, kernels);
     const mcl_device_info *info = &t->device->info;
     const mcl_device_options *asked = &t->device->options;
-    return json_pack("{s:s,s:s,s:s,s:s,s:i,s:b,s:s,s:s}", "device", info->name, "driver", info->driver, "version", mcl_version(),
-                     "kernels", kernels, "threads", t->device->threads, "fuse", !t->options.no_fuse, "gemm",
-                     given(asked->gemm, "auto"), "variant", given(asked->variant, "auto"));
+    return json_pack("{s:s,s:s*,s:s,s:s,s:s,s:i,s:b,s:s,s:s}", "device", info->name, "chip", *info->chip ? info->chip : NULL,
+                     "driver", info->driver, "version", mcl_version(), "kernels", kernels, "threads", t->device->threads, "fuse",
+                     !t->options.no_fuse, "gemm", given(asked->gemm, "auto"), "variant", given(asked->variant, "auto"));
 }
 
 /* Which kernels the plans of the run take: a list of problem, batch and choice. NULL: no memory. */
@@ -223,6 +223,18 @@ static mcl_status check_options(const mcl_trainer *t, const mcl__card *card, con
     return status;
 }
 
+/* The numbers in use are the checkpoint's; another kind would only be written to config.yaml. */
+static mcl_status check_preprocessing(const mcl_trainer *t, const mcl__card *card, const char *path, mcl_error *error)
+{
+    static const char *const kinds[] = {[MCL_PREPROCESSING_STANDARDISE] = "standardise",
+                                        [MCL_PREPROCESSING_CENTRE] = "centre",
+                                        [MCL_PREPROCESSING_SCALE] = "scale"};
+    mcl_preprocessing_kind then = card->preprocessing.kind, now = t->options.preprocessing;
+    if (then == now) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_CONFIG, "%s was written with preprocessing.kind = %s, now it is %s: resume with the run's "
+                     "own options, or train a new run", path, kinds[then], kinds[now]);
+}
+
 static mcl_status check_classes(const mcl_trainer *t, const mcl__card *card, const char *path, mcl_error *error)
 {
     json_t *names = class_names_json(t);
@@ -265,7 +277,9 @@ mcl_status mcl__checkpoint_choices(mcl_trainer *t, const char *path, mcl_error *
     MCL_TRY_DONE(mcl__card_read(file, &card, error));
     const json_t *machine = json_object_get(card.json, "machine"), *choices = json_object_get(card.json, "choices");
     const char *device = json_string_value(json_object_get(machine, "device"));
-    if (!device || strcmp(device, t->device->info.name) != 0) goto done; /* measured elsewhere: it tells nothing here */
+    const char *chip = json_string_value(json_object_get(machine, "chip"));
+    if (!device || strcmp(device, t->device->info.name) != 0 || strcmp(given(chip, ""), t->device->info.chip) != 0)
+        goto done; /* measured elsewhere: it tells nothing here */
     for (size_t i = 0; i < json_array_size(choices) && status == MCL_OK; i++)
         status = take_choice(t, json_array_get(choices, i), error);
 done:
@@ -307,6 +321,7 @@ mcl_status mcl__checkpoint_resume(mcl_trainer *t, const char *path, mcl_error *e
     MCL_TRY_DONE(mcl__safetensors_open(path, &file, error));
     MCL_TRY_DONE(mcl__card_read(file, &card, error));
     MCL_TRY_DONE(check_options(t, &card, path, error));
+    MCL_TRY_DONE(check_preprocessing(t, &card, path, error));
     MCL_TRY_DONE(check_classes(t, &card, path, error));
     if (!progress_parse(&card, &progress) || !progress_fits(t, &progress)) {
         status = mcl__fail(error, MCL_ERROR_FORMAT, "%s: the record of the run's progress is damaged", path);

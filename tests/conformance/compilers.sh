@@ -8,7 +8,8 @@ build=$(cd "$1" && pwd)
 shift
 wanted=" $* "
 shares=$(nproc)
-cd "$(dirname "$0")/../../kernels"
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../../kernels"
 folder=$build/compilers
 CLANG=${CLANG:-clang-15}
 OCLOC=${OCLOC:-ocloc}
@@ -34,7 +35,8 @@ compile_nvidia() {
   shift 3
   [ -e "$file.ptx" ] ||
     "$CLANG" -x cl $common -target nvptx64-nvidia-nvcl -Xclang -target-cpu -Xclang sm_75 -Xclang -target-feature -Xclang +ptx75 \
-      -O3 -Xclang -mlink-builtin-bitcode -Xclang "$nvidia_library" "$@" -S "$file" -o "$file.ptx" 2>"$scratch.log" || return 1
+      -include "$here/nvidia.h" -O3 -Xclang -mlink-builtin-bitcode -Xclang "$nvidia_library" "$@" -S "$file" -o "$file.ptx" \
+      2>"$scratch.log" || return 1
   "$PTXAS" -v "-arch=$target" "$file.ptx" -o "$scratch.cubin" >"$scratch.log" 2>&1 || return 1
   awk '/Compiling entry function/ {name = $7; gsub("\047", "", name)} /bytes stack frame/ {private = $1; spilled = $5 + $9}
     /Used [0-9]+ registers/ {shared = 0; for (i = 2; i <= NF; i++) {if ($i == "registers,") registers = $(i - 1)

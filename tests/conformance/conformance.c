@@ -1,15 +1,17 @@
 /* Every variant of every operator against the oracle, on every device there is: the test that a new kernel must pass.
  *   conformance [--device S] [--as itself|gpu|cpu] [--op NAME] [--variant NAME] [--small] [--largest ELEMENTS] [--every N]
- *               [--bare] [--list] [--verbose]
+ *               [--groups N] [--bare] [--list] [--verbose]
  * --as: only what is lowered for the device itself, as for a GPU, or as for another CPU; else one after the other.
  * --small: only what an interpreter gets through, and no CLBlast; --largest: only problems whose inputs are no larger.
  * --every: a variant's first problem and each N-th behind it, for a driver that compiles for half a minute.
+ * --groups: launches of more work-groups along dimensions 1 and 2 are enqueued in pieces.
  * --bare: without guard bytes, for an interpreter that sees what leaves a buffer.
  * --verbose: every problem as it is done, and more than three that fail.
  * Fails where an operator has no oracle or no native kernel, where no problem exercises a variant or compiles a kernel,
  * and where everything was skipped. Exit status 77: the device that was asked for is not there. */
 #include "conformance/cases.h"
 #include "conformance/kernels.h"
+#include "device/opencl/opencl.h"
 #include "ops/oracle/oracle.h"
 #include "support/problem.h"
 #include <math.h>
@@ -27,7 +29,7 @@ enum { MISSING = 77, SMALL = 3000, TERMS = 20000000, ALL = 50000 };
 typedef struct settings {
     const char *device, *as, *op, *variant;
     int64_t largest; /* 0: any */
-    int every;
+    int every, groups;
     bool small, bare, list, verbose;
 } settings;
 
@@ -155,11 +157,12 @@ static bool has_lanes(const mcl__variant *variant)
 }
 
 /* What GPUs and other CPUs are lowered differently for takes fewer problems: each costs a compilation or two; of rows that make
- * three problems, another one each time. The reference is the same. As a CPU, only what did not apply to the device as it is. */
+ * three problems, another one each time. The reference is the same, but in pieces. As a CPU, only what did not apply to the device
+ * as it is. */
 static bool chosen(const bench *b, const settings *s, const mcl__variant *variant, const mcl__problem *problem, int index)
 {
     mcl__capabilities own = mcl__capabilities_of(b->device);
-    if (b->pass->as == AS_GPU) return s->variant || (variant->applicable && (index + index / 3) % 3 == 0);
+    if (b->pass->as == AS_GPU) return s->variant || ((variant->applicable || s->groups) && (index + index / 3) % 3 == 0);
     if (b->pass->as == AS_OTHER_LANES) return has_lanes(variant) && (s->variant || index % 3 == 0);
     return b->pass->as == AS_ITSELF || !applies(variant, problem, &own);
 }
@@ -336,6 +339,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
         printf("SKIP  %s: %s\n", p->name, error.text);
         return false;
     }
+    if (s->groups && !p->selector) mcl__cl(b.device)->most_groups = (size_t)s->groups;
     b.capabilities = mcl__capabilities_of(b.device);
     if ((p->as == AS_CPU && b.capabilities.type == MCL_DEVICE_CPU) ||
         (p->as == AS_OTHER_LANES && b.capabilities.type != MCL_DEVICE_CPU)) {
@@ -370,7 +374,7 @@ static bool run_pass(const settings *s, const pass *p, conformance_kernels *kern
 static int usage(void)
 {
     fprintf(stderr, "usage: conformance [--device opencl|native|SELECTOR] [--as itself|gpu|cpu] [--op NAME] [--variant NAME]\n"
-                    "                   [--small] [--largest ELEMENTS] [--every N] [--bare] [--list] [--verbose]\n");
+                    "                   [--small] [--largest ELEMENTS] [--every N] [--groups N] [--bare] [--list] [--verbose]\n");
     return 2;
 }
 
@@ -397,13 +401,15 @@ int main(int count, char **arguments)
         else if (!strcmp(a, "--device")) s.device = arguments[++i];
         else if (!strcmp(a, "--largest")) s.largest = strtoll(arguments[++i], NULL, 10);
         else if (!strcmp(a, "--every")) s.every = atoi(arguments[++i]);
+        else if (!strcmp(a, "--groups")) s.groups = atoi(arguments[++i]);
         else if (!strcmp(a, "--as")) s.as = arguments[++i];
         else if (!strcmp(a, "--op")) s.op = arguments[++i];
         else if (!strcmp(a, "--variant")) s.variant = arguments[++i];
         else return usage();
     }
     if (s.list) return list_variants(), 0;
-    if (s.every < 1 || (s.as && strcmp(s.as, "itself") && strcmp(s.as, "gpu") && strcmp(s.as, "cpu"))) return usage();
+    if (s.every < 1 || s.groups < 0) return usage();
+    if (s.as && strcmp(s.as, "itself") && strcmp(s.as, "gpu") && strcmp(s.as, "cpu")) return usage();
 
     setvbuf(stdout, NULL, _IOLBF, 0); /* lines are out before anything crashes */
     mcl__ops_register_native();

@@ -325,6 +325,41 @@ START_TEST(large_groups_shrink)
 }
 END_TEST
 
+/* Groups of 4x1x1: along dimensions 1 and 2, which have 5 and 3 of them, two are enqueued at a time. */
+START_TEST(launches_in_pieces)
+{
+    enum { X = 8, Y = 5, Z = 3 };
+    const size_t global[] = {X, Y, Z}, local[] = {4, 1, 1};
+    const char *source = "__kernel void placed(__global int *y) { size_t i = (get_global_id(2) * 5 + get_global_id(1)) * 8 + "
+                         "get_global_id(0); y[i] += (int)i + 1; }";
+    for (int pieces = 0; pieces < 2; pieces++) {
+        mcl_device *device = open_opencl(&(mcl_device_options){.profiling = true});
+        mcl_buffer *buffer;
+        mcl__kernel *kernel;
+        mcl__launch *launch;
+        mcl_kernel_time *rows;
+        int count, numbers[X * Y * Z] = {0};
+        mcl__kernel_key key = {"test", "placed", NULL, source};
+        if (pieces) mcl__cl(device)->most_groups = 2;
+        CK_OK(device, mcl_buffer_create(device, sizeof numbers, &buffer));
+        CK_OK(device, mcl_buffer_write(buffer, 0, sizeof numbers, numbers));
+        CK_OK(device, mcl__kernel_get(device, &key, &kernel));
+        mcl__arg arg = view_arg(buffer, 0, sizeof numbers);
+        CK_OK(device, mcl__launch_kernel(device, kernel, "placed", &arg, 1, 3, global, local, &launch));
+        CK_OK(device, mcl__launch_run(device, launch));
+        CK_OK(device, mcl_buffer_read(buffer, 0, sizeof numbers, numbers));
+        for (int i = 0; i < X * Y * Z; i++) ck_assert_int_eq(numbers[i], i + 1);
+        CK_OK(device, mcl_device_profile(device, &rows, &count));
+        ck_assert_int_eq(count, 1);
+        ck_assert_uint_eq(rows[0].launches, pieces ? 6 : 1);
+        free(rows);
+        mcl__launch_destroy(device, launch);
+        mcl_buffer_destroy(buffer);
+        mcl_device_close(device);
+    }
+}
+END_TEST
+
 START_TEST(copies_and_fills)
 {
     mcl_device *device = open_opencl(NULL);
@@ -505,6 +540,7 @@ int main(void)
     tcase_add_test(tests, build_failures_show_the_log);
     tcase_add_test(tests, missing_sources_and_kernels);
     tcase_add_test(tests, builds_in_a_comma_locale);
+    tcase_add_test(tests, launches_in_pieces);
     tcase_add_test(tests, profiles_by_label);
     tcase_add_test(tests, measures_its_peak);
     tcase_add_test(tests, probe_tests_what_is_claimed);

@@ -59,6 +59,26 @@ START_TEST(choice)
 }
 END_TEST
 
+/* A GPU's library takes no product of more rows than its groups can be numbered for. */
+START_TEST(library_rows)
+{
+    static const mcl__op_kind passes[] = {MCL__OP_conv2d, MCL__OP_conv2d_bwd_data, MCL__OP_conv2d_bwd_weight};
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+        for (int more = 0; more < 2; more++) {
+            mcl__problem p = conv(16, 16, 1, 1);
+            p.in[0].d[0] = 8188 + more;
+            ck_assert_int_eq(mcl__op_conv2d.infer(&p, NULL), MCL_OK);
+            mcl__shape x = p.in[0], w = p.in[1], y = p.out[0];
+            p.op = passes[i];
+            if (p.op == MCL__OP_conv2d_bwd_data) p.in[0] = y, p.in[1] = w, p.out[0] = x;
+            if (p.op == MCL__OP_conv2d_bwd_weight) p.in[0] = x, p.in[1] = y, p.out[0] = w;
+            p.attrs.conv.H = p.attrs.conv.W = 8;
+            const char *name = mcl__lower_variant(&p, &gpu, NULL)->name;
+            ck_assert_msg((strcmp(name, "library") == 0) == !more, "pass %zu of %d pictures: %s", i, 8188 + more, name);
+        }
+}
+END_TEST
+
 /* 16 columns want the tile of one vector; "tile:3" takes another, and what does not exist is the first. */
 START_TEST(candidates)
 {
@@ -631,6 +651,7 @@ int main(void)
     tcase_add_loop_test(tcase, choice, 0, (int)(sizeof choices / sizeof choices[0]));
     tcase_add_test(tcase, candidates);
     tcase_add_test(tcase, tile_commands);
+    tcase_add_test(tcase, library_rows);
     tcase_add_test(tcase, gemm_programs);
     tcase_add_test(tcase, gemm_commands);
     tcase_add_test(tcase, library_yields);

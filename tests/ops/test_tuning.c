@@ -236,6 +236,23 @@ START_TEST(files_are_by_what_computes)
 }
 END_TEST
 
+/* Boards of one name may have different chips. */
+START_TEST(files_are_by_chip)
+{
+    static const char *const chips[] = {"", "gfx1030", "gfx1100"};
+    char *path[3];
+    mcl_device *device;
+    ck_assert_int_eq(mcl_device_open("native", NULL, &device, NULL), MCL_OK);
+    for (int i = 0; i < 3; i++) {
+        strcpy(device->info.chip, chips[i]);
+        ck_assert_int_eq(mcl__tuning_path(device, &path[i], NULL), MCL_OK);
+        for (int j = 0; j < i; j++) ck_assert_str_ne(path[i], path[j]);
+    }
+    mcl_device_close(device);
+    for (int i = 0; i < 3; i++) free(path[i]);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("tuning");
@@ -250,6 +267,7 @@ int main(void)
     tcase_add_test(tcase, prologues_are_recorded);
     tcase_add_test(tcase, devices_have_a_class);
     tcase_add_test(tcase, files_are_by_what_computes);
+    tcase_add_test(tcase, files_are_by_chip);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);

@@ -429,6 +429,7 @@ static const struct { const char *set, *words; } other_options[] = {
     {"training.micro_batches=2", "micro_batches"},
     {"optimiser.kind=sgd", "optimiser"},
     {"data.limit=200", "training_pictures"},
+    {"preprocessing.kind=scale", "preprocessing.kind = standardise, now it is scale"},
 };
 
 START_TEST(other_options_than_before)

@@ -3,12 +3,14 @@
 #include "device/opencl/opencl.h"
 #include "base/random.h"
 #include <clblast_c.h>
+#include <dlfcn.h>
 #include <limits.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -154,16 +156,28 @@ static mcl__cl_verdict all_trials(mcl__cl_device *device)
     return verdict;
 }
 
+/* A verdict holds for the library that was checked: it has no call that tells its version, so its file stands for it. */
+static void verdict_name(char *name, size_t room)
+{
+    Dl_info info;
+    struct stat file;
+    snprintf(name, room, "clblast sgemm");
+    if (!dladdr((void *)(uintptr_t)CLBlastSgemmWithTempBuffer, &info) || stat(info.dli_fname, &file) != 0) return;
+    snprintf(name, room, "clblast sgemm %lld %lld", (long long)file.st_size, (long long)file.st_mtime);
+}
+
 /* A remembered verdict still leaves one trial to run: it makes CLBlast compile now rather than in the first step. Only
  * what says something of CLBlast is remembered. */
 static mcl__cl_verdict verify(mcl__cl_device *device)
 {
-    mcl__cl_verdict verdict = mcl__cl_verdict_load(device, "clblast sgemm", NULL);
+    char name[64];
+    verdict_name(name, sizeof name);
+    mcl__cl_verdict verdict = mcl__cl_verdict_load(device, name, NULL);
     if (verdict == MCL__CL_PASSED && run_trial(device, &trials[0], false, false) != MCL__CL_PASSED)
         verdict = MCL__CL_UNKNOWN;
     if (verdict != MCL__CL_UNKNOWN) return verdict;
     verdict = all_trials(device);
-    if (verdict != MCL__CL_UNKNOWN) mcl__cl_verdict_save(device, "clblast sgemm", verdict, 0);
+    if (verdict != MCL__CL_UNKNOWN) mcl__cl_verdict_save(device, name, verdict, 0);
     return verdict;
 }
 
@@ -181,12 +195,12 @@ bool mcl__cl_gemm_available(mcl_device *base, const char **why)
     return device->gemm == MCL__CL_PASSED;
 }
 
-/* CLBlast hands its kernels offsets of 32 bits. */
+/* CLBlast's kernels count elements from a buffer's start, in 32 bits. */
 static mcl_status operand_of(mcl_device *base, const char *what, mcl__view view, cl_mem *memory, size_t *offset)
 {
     *memory = mcl__cl_memory(view);
     *offset = (size_t)view.offset / sizeof(float);
-    if (*offset <= INT_MAX) return MCL_OK;
+    if (*offset + (size_t)view.bytes / sizeof(float) <= INT_MAX) return MCL_OK;
     *offset = 0;
     return mcl__cl_region_of(base, what, view, memory);
 }

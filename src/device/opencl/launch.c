@@ -25,6 +25,7 @@ typedef struct kernel_work {
     mcl__cl_program *program;
     cl_uint dimensions;
     size_t global[3], local[3];
+    size_t piece[3]; /* of the global size, that is enqueued at a time */
     bool has_local;
 } kernel_work;
 
@@ -144,20 +145,42 @@ static void shrink_group(const mcl__kernel *kernel, kernel_work *work)
         }
 }
 
+/* Groups along dimensions 1 and 2 are enqueued so many at a time as every device takes (quirks.c). Kernels see no difference: they
+ * take the number of their group from GROUP_ID, and where one asks for the global size there, it steps over what is short. */
+static void choose_pieces(const mcl__cl_device *device, kernel_work *work)
+{
+    for (cl_uint i = 0; i < 3; i++) {
+        size_t most = device->most_groups * work->local[i];
+        work->piece[i] = i > 0 && most && most < work->global[i] ? most : work->global[i];
+    }
+}
+
+static mcl_status enqueue_piece(mcl_device *base, mcl__launch *launch, size_t y, size_t z)
+{
+    const kernel_work *work = &launch->work.kernel;
+    const size_t offset[] = {0, y, z}, *piece = work->piece;
+    size_t size[] = {piece[0], work->global[1] - y, work->global[2] - z};
+    for (int i = 1; i < 3; i++)
+        if (size[i] > piece[i]) size[i] = piece[i];
+    cl_event event = NULL;
+    cl_int code = clEnqueueNDRangeKernel(mcl__cl(base)->queue, work->handle, work->dimensions, y || z ? offset : NULL, size,
+                                         work->has_local ? work->local : NULL, 0, NULL, launch->label ? &event : NULL);
+    if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueNDRangeKernel", code);
+    return enqueued(base, launch, event);
+}
+
 static mcl_status run_kernel(mcl_device *base, mcl__launch *launch)
 {
     mcl__cl_device *device = mcl__cl(base);
     kernel_work *work = &launch->work.kernel;
-    cl_event event = NULL;
     if (device->helpers) mcl__cl_helpers_end(device, true);
-    cl_int code = clEnqueueNDRangeKernel(device->queue, work->handle, work->dimensions, NULL, work->global,
-                                         work->has_local ? work->local : NULL, 0, NULL, launch->label ? &event : NULL);
-    if (code != CL_SUCCESS) return mcl__cl_fail(base, launch->what, "clEnqueueNDRangeKernel", code);
+    for (size_t z = 0; z < work->global[2]; z += work->piece[2])
+        for (size_t y = 0; y < work->global[1]; y += work->piece[1]) MCL_TRY(enqueue_piece(base, launch, y, z));
     if (!work->program->launched) {
         work->program->launched = true;
         device->unsaved++;
     }
-    return enqueued(base, launch, event);
+    return MCL_OK;
 }
 
 mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const char *what, const mcl__arg *args,
@@ -175,12 +198,13 @@ mcl_status mcl__cl_launch_kernel(mcl_device *base, mcl__kernel *kernel, const ch
     work->program = kernel->program;
     work->dimensions = (cl_uint)dimensions;
     work->has_local = local != NULL;
-    for (int i = 0; i < dimensions; i++) {
-        work->global[i] = global[i];
-        work->local[i] = local ? local[i] : 0;
+    for (int i = 0; i < 3; i++) {
+        work->global[i] = i < dimensions ? global[i] : 1;
+        work->local[i] = i < dimensions && local ? local[i] : 1;
     }
     if (kernel->required_local[0]) MCL_TRY_DONE(check_group(base, what, kernel, work));
     else if (local) shrink_group(kernel, work);
+    choose_pieces(mcl__cl(base), work);
     cl_int code;
     work->handle = clCreateKernel(kernel->program->program, kernel->name, &code);
     if (!work->handle) {

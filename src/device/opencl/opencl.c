@@ -54,14 +54,15 @@ static mcl_status open_device(const mcl_device_info *info, const mcl_device_opti
     }
     device->quirks = mcl__cl_quirks(info);
     device->base.keeps_loops = device->quirks & MCL__CL_KEEPS_LOOPS;
+    if (info->type != MCL_DEVICE_CPU) device->most_groups = MCL__CL_MOST_GROUPS;
     cl_device_fp_config config = 0;
     clGetDeviceInfo(device->id, CL_DEVICE_SINGLE_FP_CONFIG, sizeof config, &config, NULL);
     device->precise_division = (config & CL_FP_CORRECTLY_ROUNDED_DIVIDE_SQRT) != 0;
     char version[128] = "";
     clGetPlatformInfo(device->platform, CL_PLATFORM_VERSION, sizeof version, version, NULL);
     version[sizeof version - 1] = '\0';
-    snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%s", info->name, info->driver,
-             info->version, info->platform, version, MONOCLE_VERSION);
+    snprintf(device->identity, sizeof device->identity, "%s\n%s\n%s\n%s\n%s\n%s\n%s", info->name, info->chip,
+             info->driver, info->version, info->platform, version, MONOCLE_VERSION);
     if (!options->no_cache) device->cache = mcl__cl_cache_open();
     if (device->quirks & MCL__CL_KEEPS_CODE)
         device->binaries = mcl__cl_pocl_cache_is_ours(device->cache) ? MCL__CL_NEVER : MCL__CL_AT_CLOSE;
@@ -143,8 +144,14 @@ static cl_int poll_event(mcl__cl_device *device, cl_event event)
     return CL_SUCCESS;
 }
 
-/* A command that failed has a negative status, which not every driver reports as the wait's own result. Resources that
- * run out while a command runs mean a fault in it, not a lack of memory. */
+/* Resources that run out while a command runs mean that it faulted, or that the driver ended it, not a lack of memory. */
+static mcl_status fail_waiting(mcl_device *base, const char *what, cl_int code)
+{
+    if (code != CL_OUT_OF_RESOURCES) return mcl__cl_fail(base, what, "waiting", code);
+    return mcl__device_fail(base, MCL_ERROR_DEVICE, "%s: a command failed while it ran: CL_OUT_OF_RESOURCES", what);
+}
+
+/* A command that failed has a negative status, which not every driver reports as the wait's own result. */
 mcl_status mcl__cl_wait(mcl_device *base, const char *what, cl_event event)
 {
     mcl__cl_device *device = mcl__cl(base);
@@ -159,10 +166,7 @@ mcl_status mcl__cl_wait(mcl_device *base, const char *what, cl_event event)
         cl_int asked = clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
         if (asked == CL_SUCCESS && state < 0) code = state;
     }
-    if (code == CL_SUCCESS) return MCL_OK;
-    if (code == CL_OUT_OF_RESOURCES)
-        return mcl__device_fail(base, MCL_ERROR_DEVICE, "%s: a command failed while it ran: CL_OUT_OF_RESOURCES", what);
-    return mcl__cl_fail(base, what, "waiting", code);
+    return code == CL_SUCCESS ? MCL_OK : fail_waiting(base, what, code);
 }
 
 /* A transfer with wait: enqueued with an event, so that all waiting is done in one way. */
@@ -234,7 +238,7 @@ static mcl_status finish(mcl_device *base)
     cl_int code = clFinish(device->queue), uploaded = device->uploads ? clFinish(device->uploads) : CL_SUCCESS;
     MCL_TRY(status);
     if (code == CL_SUCCESS) code = uploaded;
-    if (code != CL_SUCCESS) return mcl__cl_fail(base, "finish", "clFinish", code);
+    if (code != CL_SUCCESS) return fail_waiting(base, "finish", code);
     if (base->error.status == MCL_OK && device->binaries == MCL__CL_AT_ONCE) mcl__cl_save_programs(device);
     return MCL_OK;
 }

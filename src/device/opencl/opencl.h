@@ -66,6 +66,9 @@ typedef enum mcl__cl_verdict { MCL__CL_UNKNOWN, MCL__CL_FAILED, MCL__CL_PASSED }
 
 typedef struct mcl__cl_helpers mcl__cl_helpers;
 
+/* What numbers of groups along dimensions 1 and 2 are of 16 bits for. */
+#define MCL__CL_MOST_GROUPS 65535
+
 /* When programs' binaries go into the cache. */
 typedef enum mcl__cl_binaries { MCL__CL_AT_ONCE, MCL__CL_AT_CLOSE, MCL__CL_NEVER } mcl__cl_binaries;
 
@@ -77,7 +80,8 @@ typedef struct mcl__cl_device {
     cl_command_queue queue, uploads; /* uploads: a second queue, from the first lock() on; NULL: there is none */
     unsigned quirks;
     bool precise_division, awake; /* awake: threads are kept so */
-    char identity[768]; /* device, driver, platform and library: what a binary or a verdict is valid for */
+    size_t most_groups; /* that a launch may have along dimensions 1 and 2; 0: any number */
+    char identity[896]; /* device, driver, platform and library: what a binary or a verdict is valid for */
     char *cache;        /* folder; NULL: none */
     mcl__cl_binaries binaries;
     mcl__cl_program *programs;

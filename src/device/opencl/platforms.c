@@ -178,7 +178,10 @@ static void describe(cl_platform_id platform, cl_device_id device, int p, int d,
     if (mcl__cl_quirks(info) & MCL__CL_BOARD_NAME) {
         char board[sizeof info->name];
         device_text(device, CL_DEVICE_BOARD_NAME_AMD, board, sizeof board);
-        if (board[0]) memcpy(info->name, board, sizeof board);
+        if (board[0]) {
+            memcpy(info->chip, info->name, sizeof info->chip);
+            memcpy(info->name, board, sizeof board);
+        }
     }
 }
 

@@ -49,7 +49,10 @@ static const struct row { const char *pattern; unsigned flag; mcl__quirk text; b
       "it gets no Winograd, no weight gradient as a product, no strips of depthwise rows", "measured, Mesa 22.3"}},
     {"", 0,
      {"memory may be missing only at the first use, after a successful allocation",
-      "codes of that kind at any call are reported as lack of memory", "hashcat, gpuowl"}},
+      "codes of that kind at any call, but for a running kernel's, are reported as lack of memory", "hashcat, gpuowl"}},
+    {"", 0,
+     {"some GPUs take no more than 65,535 groups along a second or third dimension, or drop the others",
+      "such launches are enqueued in pieces", "CUDA; RDNA 4: rocm-libraries #8645"}},
     {"", 0,
      {"CLBlast throws when two threads compile one routine", "all its calls are made under one lock", "CLBlast #486"}},
 };
