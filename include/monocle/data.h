@@ -36,7 +36,7 @@ typedef enum mcl_resize { MCL_RESIZE_CROP, MCL_RESIZE_STRETCH } mcl_resize;
 /* All-zero means the defaults in brackets. */
 typedef struct mcl_dataset_options {
     mcl_data_format format;          /* [found from what the folder holds] */
-    const char *const *train_files;  /* CIFAR-10: file names within the folder [data_batch*.bin] */
+    const char *const *train_files;  /* CIFAR-10 only: file names within the folder [data_batch*.bin] */
     const char *const *test_files;   /* [test_batch*.bin] */
     int train_file_count, test_file_count;
 

@@ -77,12 +77,22 @@ static mcl_status check_class_names(const mcl_dataset *data, mcl_error *error)
     return MCL_OK;
 }
 
+/* Names that nothing would read are a mistake. */
+static mcl_status check_files(const char *path, const mcl_dataset_options *options, mcl_data_format format, mcl_error *error)
+{
+    if (format == MCL_DATA_CIFAR10 || options->train_file_count + options->test_file_count == 0) return MCL_OK;
+    return mcl__fail(error, MCL_ERROR_INVALID,
+                     "%s: train_files and test_files choose among CIFAR-10's batches, but this is a folder of %s: leave them out",
+                     path, format == MCL_DATA_IDX ? "IDX files" : "pictures");
+}
+
 static mcl_status load(mcl_dataset *data, const mcl_dataset_options *options, mcl_error *error)
 {
     static mcl_status (*const loaders[])(mcl_dataset *, const mcl_dataset_options *, mcl_error *) = {
         [MCL_DATA_IDX] = mcl__idx_load, [MCL_DATA_CIFAR10] = mcl__cifar_load, [MCL_DATA_PICTURES] = mcl__pictures_scan,
     };
     mcl_data_format format = options->format == MCL_DATA_AUTO ? detect(data->path) : options->format;
+    MCL_TRY(check_files(data->path, options, format, error));
     MCL_TRY(loaders[format](data, options, error));
     MCL_TRY(check_class_names(data, error));
     data->sample_bytes = (size_t)data->info.height * data->info.width * data->info.channels;

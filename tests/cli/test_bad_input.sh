@@ -43,6 +43,9 @@ check 'no run is begun with wrong counts' lacks r-count
 run train idx --network mlp --device native --run r-many --set "data.train_files=$(seq -s ', ' -f 'part-%g.gz' 65)"
 expect 2 'data.train_files names more than 64 files'
 check 'no run is begun with too many files' lacks r-many
+run train idx --network mlp --device native --run r-files --set data.test_files=test_batch.bin
+expect 2 "idx: train_files and test_files choose among CIFAR-10's batches, but this is a folder of IDX files"
+check 'no run is begun with files that nothing reads' lacks r-files
 
 # --- Impossible shapes: the layer's name and both shapes
 cat >window.yaml <<END

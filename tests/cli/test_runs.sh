@@ -34,12 +34,14 @@ grep -q "^  path: $work/idx" runs/mlp/config.yaml
 check 'config.yaml has an absolute path' test $? -eq 0
 
 # --- Before an epoch is over nothing is the best yet; a long list of files is kept whole
-long=$(seq -s ', ' -f 'part-%080g.bin' 60)
-run train idx --network mlp --device native --set training.batch=20 --set training.max_steps=2 --run short \
-    --set "data.train_files=$long"
+mkdir many
+head -c 3073 /dev/zero >many/test_batch.bin
+for name in $(seq -f 'data_batch_%080g.bin' 60); do cp many/test_batch.bin "many/$name"; done
+run train many --network mlp --device native --set training.batch=10 --set training.max_steps=2 --run short \
+    --set "data.train_files=$(cd many && echo data_batch_*)"
 expect 0
 prints '^last weights: validation loss ' '^last weights: test loss '
-check 'config.yaml has all of a long list' grep -qF "part-$(printf %080d 60).bin" short/config.yaml
+check 'config.yaml has all of a long list' grep -qF "data_batch_$(printf %080d 60).bin" short/config.yaml
 
 # --- The network that the size of the pictures chose is named in the run
 run train idx --device native --set training.epochs=1 --set training.batch=20 --run chosen --quiet

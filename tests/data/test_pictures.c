@@ -103,6 +103,8 @@ START_TEST(refused_folders)
     put_plain("b/x.png", 8, 8, 1);
     put_plain("caf\xe9/x.png", 8, 8, 1);
     check_refused(&small, MCL_ERROR_FORMAT, folder, "class 2");
+    mcl_dataset_options chosen = {.train_files = (const char *const[]){"a/x.png"}, .train_file_count = 1};
+    check_refused(&chosen, MCL_ERROR_INVALID, folder, "this is a folder of pictures");
 }
 END_TEST
 
