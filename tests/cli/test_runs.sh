@@ -56,9 +56,9 @@ prints '^last weights: test loss' '^trained 3 steps'
 run eval limited --device native
 expect 0
 
-# --- Going on: to the limit and past it, with the bits of a run in one piece
-quick --run whole --quiet
-quick --run parts --quiet --set training.max_steps=7
+# --- Going on: to the limit and past it, with the bits of a run in one piece; an epoch's last batch is of 8 pictures
+quick --run whole --quiet --set training.keep_partial=true --set training.micro_batches=2
+quick --run parts --quiet --set training.keep_partial=true --set training.micro_batches=2 --set training.max_steps=7
 expect 0
 run train --run parts --resume --device native --quiet --set training.max_steps=0
 expect 0
