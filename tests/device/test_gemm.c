@@ -1,5 +1,6 @@
 /* Products through CLBlast, forced, against sums in double: odd sizes, transposes, offsets, alpha, beta. */
 #include "fixture.h"
+#include "device/opencl/opencl.h"
 #include <math.h>
 
 typedef struct shape { int M, N, K, padding; float alpha, beta; } shape;
@@ -126,6 +127,24 @@ START_TEST(matrices_outside_their_views_are_refused)
 }
 END_TEST
 
+/* Of the context nothing is left but this reference: else each device that a process opens and closes would keep its memory. */
+START_TEST(a_closed_device_leaves_nothing)
+{
+    const char *why = NULL;
+    cl_uint references = 0;
+    mcl_device *first = open_opencl(&(mcl_device_options){.gemm = "clblast"});
+    mcl_device *second = open_opencl(&(mcl_device_options){.gemm = "clblast"});
+    cl_context context = mcl__cl(first)->context;
+    ck_assert(mcl__gemm_available(first, &why) && mcl__gemm_available(second, &why));
+    clRetainContext(context);
+    mcl_device_close(first);
+    mcl_device_close(second);
+    clGetContextInfo(context, CL_CONTEXT_REFERENCE_COUNT, sizeof references, &references, NULL);
+    ck_assert_uint_eq(references, 1);
+    clReleaseContext(context);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("gemm");
@@ -135,6 +154,10 @@ int main(void)
     tcase_add_loop_test(tests, products_are_right, 0, 4 * (int)COUNT(shapes));
     tcase_add_test(tests, own_refuses_the_library);
     tcase_add_test(tests, matrices_outside_their_views_are_refused);
+    suite_add_tcase(suite, tests);
+    tests = tcase_create("alone");
+    tcase_set_timeout(tests, 0);
+    tcase_add_test(tests, a_closed_device_leaves_nothing);
     suite_add_tcase(suite, tests);
     return run_suite(suite, true);
 }

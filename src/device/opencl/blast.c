@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static int users; /* devices whose contexts CLBlast's cache of programs holds */
 
 /* A product on plain cl_mem; offsets and leading dimensions in elements. */
 typedef struct product {
@@ -171,6 +172,10 @@ static void verdict_name(char *name, size_t room)
 static mcl__cl_verdict verify(mcl__cl_device *device)
 {
     char name[64];
+    pthread_mutex_lock(&lock);
+    users += !device->gemm_used;
+    device->gemm_used = true;
+    pthread_mutex_unlock(&lock);
     verdict_name(name, sizeof name);
     mcl__cl_verdict verdict = mcl__cl_verdict_load(device, name, NULL);
     if (verdict == MCL__CL_PASSED && run_trial(device, &trials[0], false, false) != MCL__CL_PASSED)
@@ -249,8 +254,13 @@ mcl_status mcl__cl_gemm_enqueue(mcl_device *base, const char *what, const mcl__g
     return code == 0 ? MCL_OK : fail(base, what, "CLBlastSgemm", code);
 }
 
+/* What CLBlast compiled keeps its context for as long as the process lives, and is cleared for all devices or none. */
 void mcl__cl_gemm_close(mcl__cl_device *device)
 {
     mcl_buffer_destroy(device->gemm_workspace);
     device->gemm_workspace = NULL;
+    if (!device->gemm_used) return;
+    pthread_mutex_lock(&lock);
+    if (--users == 0) CLBlastClearCache();
+    pthread_mutex_unlock(&lock);
 }

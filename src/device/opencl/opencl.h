@@ -88,6 +88,7 @@ typedef struct mcl__cl_device {
     int unsaved;        /* programs launched and not yet in the cache */
     double last_wait;   /* seconds, of the last polled wait */
     mcl__cl_verdict gemm;
+    bool gemm_used; /* CLBlast has seen the context */
     mcl_buffer *gemm_workspace;
     mcl__cl_profile *profile; /* NULL: not profiling */
     mcl__cl_helpers *helpers; /* NULL: nothing is being compiled elsewhere */
