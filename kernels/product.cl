@@ -8,8 +8,9 @@
  *                         |          | |          |
  * Depth is cut into parts of DEPTH, whose sums wait in y. For each part an item stages its rows (the zeros of a border among
  * them, and what the prologue makes of the others) and `held` panels of weights at a time, so that the inner loop reads local
- * memory at constant distances. While it multiplies, it asks memory for the weights that it stages next, for the rows of the next
- * block, and for those that it writes.
+ * memory at constant distances. Tiles follow along a row of panels, so that whole rows of the target are written, or down a panel,
+ * which then stays in the first cache (a.down). While it multiplies, it asks memory for the weights that it stages next, for the
+ * rows of the next block, and for those that it writes.
  * With STATS an item leaves the statistics of its rows in `partial` (stats.h). */
 #include "pointwise.h"
 #include "product_rows.h"
@@ -251,7 +252,7 @@ __kernel void product(__global const float *restrict x, __global const float *re
         const int done = step / parts * a.block, first_row = item * a.span + done, count = min(a.block, end - first_row);
         const int rows = (count + P - 1) / P * P;
         /* floats of the target's next rows to ask for, for each step into depth, while a tile's row of panels is multiplied */
-        const int steps = max(1, a.held * part), written = whole ? (P * a.classes_w * a.TC + steps - 1) / steps : 0;
+        const int steps = max(1, a.held * part), written = whole && !a.down ? (P * a.classes_w * a.TC + steps - 1) / steps : 0;
         if (q == 0) place_rows(&at, first_row, rows, count, class_h, class_w, a);
 #if STAGED
         stage_rows(staged, PITCH, &at, x, rows, first, part, group, t, a PROLOGUE_ARGS);
@@ -265,7 +266,8 @@ __kernel void product(__global const float *restrict x, __global const float *re
             const upcoming coming = upcoming_weights(w + group * a.group_stride, from + a.held * WIDTH, first_column, last_column,
                                                      first, first + part, depth, t, a);
             for (int tile = 0; tile < rows / P * a.held; tile++) {
-                const int row = tile / a.held * P, column = from + tile % a.held * WIDTH;
+                const int row = (a.down ? tile % (rows / P) : tile / a.held) * P;
+                const int column = from + (a.down ? tile / (rows / P) : tile % a.held) * WIDTH;
                 const int left = a.columns - column, channel = group * a.columns + column, tall = min(P, count - row);
                 __local const int *target = at.target + row;
                 __local const float *panel = weights + (column - from) * part;

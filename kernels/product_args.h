@@ -20,6 +20,7 @@ typedef struct mcl_product_args {
     int tap_stride, depth_stride, column_stride, group_stride; /* of the weights */
     int groups, span, block, panels; /* an item: rows, in blocks (a multiple of the tile's), and panels of columns, ... */
     int held;                        /* ... of which this many are staged together */
+    int down;                        /* tiles follow each other down a panel, not along a row of panels */
     int stays;                       /* the weights of all parts are staged once an item: held is panels then */
     int pace;                        /* floats of the next block's rows to ask for, for each step into depth; 0: none */
 } mcl_product_args;

@@ -9,9 +9,11 @@
 enum {
     LEAST_COLUMNS = 16,
     ITEMS_A_UNIT = 8,  /* at least, */
-    ITEMS = 128,       /* and no more than these, or as many as that, where items can take several blocks */
+    SHARES_A_UNIT = 2, /* of the columns, each of which stages all rows again */
+    ITEMS = 128,       /* no more items than these, or as many as are wanted, where one can take several blocks */
     STATS_ITEMS = 64,  /* both where there are statistics, whatever the device: bits depend on their parts */
     HELD = 64 << 10,   /* floats */
+    CACHE = 6 << 10,   /* floats of the first cache, of 32 KB, that are for panels */
     NEAR = 24          /* rows, a multiple of every tile's */
 };
 
@@ -81,8 +83,8 @@ bool mcl__product_applicable(const mcl__problem *problem, const mcl__capabilitie
 }
 
 /* What an item stages of the weights at a time: all of them where they may stay, else panels of a part that are staged together.
- * Whole rows of the target are then written one after the other, which memory takes faster than columns of them. Returns how many
- * floats they take. */
+ * Whole rows of the target are then written one after the other, which memory takes faster than columns of them; but where sums
+ * wait there between parts, it is panels that should come from the first cache. Returns how many floats they take. */
 static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, mcl__product_tile t,
                            const mcl__capabilities *capabilities)
 {
@@ -92,25 +94,31 @@ static int64_t choose_held(mcl_product_args *a, const extent *e, int64_t depth, 
     a->stays = all <= HELD && all <= spare;
     if (most > 1 + spare / panel) most = 1 + spare / panel;
     a->held = a->stays ? a->panels : clamp(most > a->panels ? a->panels : (int)most, 1, a->panels);
+    a->down = !a->stays && depth > e->depth && panel <= CACHE && a->held * panel > CACHE;
     return a->stays ? all : a->held * panel;
 }
 
+/* How many items there are to be: `wanted` at least, but where columns have to be shared among them no more than `sharing`, and
+ * in all no more than `enough`. */
+typedef struct item_counts { int wanted, sharing, enough; } item_counts;
+
 /* An item's share: blocks of the most rows and all columns, since then rows are read from memory once; less of both where there
- * would be fewer items than `wanted`, and several blocks where there would be more than `enough`, since weights are then staged
- * once. */
-static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, int wanted, int enough,
-                   size_t global[2])
+ * would be fewer items than wanted, and several blocks where there would be more than enough, since weights are then staged
+ * once. The blocks, on which bits depend, do not depend on `sharing`. */
+static void divide(mcl_product_args *a, mcl__product_tile t, int most, int rows, int others, item_counts items, size_t global[2])
 {
-    int panels = mcl__ceil_div(a->columns, t.NV * t.VW);
-    int blocks = mcl__ceil_div(rows, most), shares = clamp(mcl__ceil_div(wanted, blocks * others), 1, panels);
-    a->panels = mcl__ceil_div(panels, shares);
-    shares = mcl__ceil_div(panels, a->panels);
-    if (blocks * shares * others < wanted) blocks = clamp(wanted / (shares * others), blocks, mcl__ceil_div(rows, t.P));
+    int panels = mcl__ceil_div(a->columns, t.NV * t.VW), blocks = mcl__ceil_div(rows, most);
+    int shares = clamp(mcl__ceil_div(items.wanted, blocks * others), 1, panels);
+    shares = mcl__ceil_div(panels, mcl__ceil_div(panels, shares));
+    if (blocks * shares * others < items.wanted)
+        blocks = clamp(items.wanted / (shares * others), blocks, mcl__ceil_div(rows, t.P));
     a->block = mcl__ceil_div(mcl__ceil_div(rows, blocks), t.P) * t.P;
     blocks = mcl__ceil_div(rows, a->block);
-    a->span = a->block * mcl__ceil_div(blocks, enough);
-    global[0] = (size_t)mcl__ceil_div(rows, a->span);
-    global[1] = (size_t)shares;
+    a->span = a->block * mcl__ceil_div(blocks, items.enough);
+    blocks = mcl__ceil_div(rows, a->span);
+    a->panels = mcl__ceil_div(panels, clamp(mcl__ceil_div(items.sharing, blocks * others), 1, shares));
+    global[0] = (size_t)blocks;
+    global[1] = (size_t)mcl__ceil_div(panels, a->panels);
 }
 
 /* A group's rows follow each other in the source. */
@@ -159,14 +167,16 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     int taken = mcl__epilogue_plain(&problem->epilogue, 0), classes = a->classes_h * a->classes_w;
     int rows = a->N * mcl__ceil_div(a->TH, a->classes_h) * mcl__ceil_div(a->TW, a->classes_w);
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__product_takes_stats(problem, capabilities);
-    int wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * clamp((int)capabilities->compute_units, 1, 1 << 16);
-    int enough = stats ? STATS_ITEMS : wanted > ITEMS ? wanted : ITEMS;
+    int units = clamp((int)capabilities->compute_units, 1, 1 << 16);
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
     mcl__product_tile t = choose_tile(a->columns, capabilities);
     const extent *e = choose_extent(capabilities);
     bool staged = wants_staging(problem, a, t);
+    item_counts items = {.wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * units};
+    items.sharing = staged ? SHARES_A_UNIT * units : items.wanted;
+    items.enough = stats ? STATS_ITEMS : items.wanted > ITEMS ? items.wanted : ITEMS;
     mcl__operand partial = mcl__out(0);
-    divide(a, t, e->rows, rows, classes * a->groups, wanted, enough, global);
+    divide(a, t, e->rows, rows, classes * a->groups, items, global);
     int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t, capabilities);
     shorten_blocks(a, t);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
