@@ -16,7 +16,7 @@ export XDG_CACHE_HOME
 # One process for each operator and way of looking at the device: a convolution takes longer than all else together.
 # Without -cl-opt-disable, oclgrind aborts on --uninitialized. Its exit status is the program's; its findings go to stderr,
 # because each context empties the file of --log. The local memory is what PoCL gives here: kernels for CPUs use it as a cache.
-for op in "$@"; do printf "$op %s\n" itself gpu cpu; done | xargs -P "$(nproc)" -L 1 sh -c '
+for op in "$@"; do for as in itself gpu cpu; do echo "$op $as"; done; done | xargs -P "$(nproc)" -L 1 sh -c '
   name=$3-as-$4
   oclgrind --build-options -cl-opt-disable --local-mem-size 1048576 --data-races --uninitialized --check-api \
     "$1" --device opencl --small --bare --op "$3" --as "$4" >"$2/$name.out" 2>"$2/$name.log" || touch "$2/$name.failed"
