@@ -14,7 +14,8 @@ enum {
     STATS_ITEMS = 64,  /* both where there are statistics, whatever the device: bits depend on their parts */
     HELD = 64 << 10,   /* floats */
     CACHE = 6 << 10,   /* floats of the first cache, of 32 KB, that are for panels */
-    NEAR = 24          /* rows, a multiple of every tile's */
+    NEAR = 24,         /* rows */
+    BATCH_TILE = 11    /* rows */
 };
 
 mcl__product_tiles mcl__product_tiles_of(const mcl__capabilities *capabilities)
@@ -24,7 +25,7 @@ mcl__product_tiles mcl__product_tiles_of(const mcl__capabilities *capabilities)
     return mcl__tile_lanes(capabilities) == 16 ? (mcl__product_tiles){of_16, 4} : (mcl__product_tiles){of_8, 3};
 }
 
-/* Rows and depth of what an item stages, by what local memory holds; a tile's P divides the rows. */
+/* Most rows and depth of what an item stages, by what local memory holds. */
 typedef struct extent {
     int rows, depth;
 } extent;
@@ -52,6 +53,15 @@ static mcl__product_tile choose_tile(int columns, const mcl__capabilities *capab
     for (int i = 0; i < tiles.count && i < 3; i++)
         if (tile_cost(tiles.at[i], columns) < tile_cost(best, columns)) best = tiles.at[i];
     return best;
+}
+
+/* A dense layer's rows are a batch: 32, 64, 128 and 256 in tiles of 12 are up to 13 % more rows, in tiles of 11 they are 3 % (mlp's
+ * step with 32 pictures takes 0.96 of the time, with 64 0.95, with 128 and 256 the same; Xeon with AVX-512). Not of statistics,
+ * whose bits depend on the tile. */
+static mcl__product_tile fit_batch(mcl__product_tile t, const mcl__problem *problem, bool stats)
+{
+    bool batch = problem->op == MCL__OP_dense || problem->op == MCL__OP_dense_bwd_data;
+    return batch && !stats && t.VW == 16 && t.P == BATCH_TILE + 1 ? (mcl__product_tile){BATCH_TILE, t.NV, t.VW} : t;
 }
 
 #define LARGEST 64 /* taps and strides along one axis */
@@ -132,7 +142,7 @@ static bool rows_follow(const mcl_product_args *a)
 static void shorten_blocks(mcl_product_args *a, mcl__product_tile t)
 {
     if (!a->stays) return;
-    if (a->block > NEAR) a->block = NEAR;
+    if (a->block > NEAR) a->block = NEAR / t.P * t.P;
     if (rows_follow(a)) a->pace = mcl__ceil_div(t.P, a->panels);
 }
 
@@ -169,14 +179,14 @@ static void lower_product(mcl__lowering *lowering, const mcl__problem *problem, 
     bool stats = mcl__epilogue_has_stats(&problem->epilogue) && mcl__product_takes_stats(problem, capabilities);
     int units = clamp((int)capabilities->compute_units, 1, 1 << 16);
     size_t local[] = {1, 1, 1}, global[3] = {0, 0, (size_t)classes * (size_t)a->groups};
-    mcl__product_tile t = choose_tile(a->columns, capabilities);
+    mcl__product_tile t = fit_batch(choose_tile(a->columns, capabilities), problem, stats);
     const extent *e = choose_extent(capabilities);
     bool staged = wants_staging(problem, a, t);
     item_counts items = {.wanted = stats ? STATS_ITEMS : ITEMS_A_UNIT * units};
     items.sharing = staged ? SHARES_A_UNIT * units : items.wanted;
     items.enough = stats ? STATS_ITEMS : items.wanted > ITEMS ? items.wanted : ITEMS;
     mcl__operand partial = mcl__out(0);
-    divide(a, t, e->rows, rows, classes * a->groups, items, global);
+    divide(a, t, e->rows / t.P * t.P, rows, classes * a->groups, items, global);
     int64_t floats = choose_held(a, e, (int64_t)a->KH * a->KW * a->run, t, capabilities);
     shorten_blocks(a, t);
     if (stats) partial = mcl__lower_workspace(lowering, mcl__stats_bytes((int)global[0], a->TC));
