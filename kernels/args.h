@@ -87,8 +87,13 @@ typedef struct mcl_load_args {
     unsigned stream;
 } mcl_load_args;
 
-/* n floats from `offset` of a slab; partials of a sum of squares. */
-typedef struct mcl_slab_args { int n, offset, parts; } mcl_slab_args;
+/* n floats from `offset` of a slab. */
+typedef struct mcl_slab_args { int n, offset; } mcl_slab_args;
+
+/* The sum of squares of n floats, leaving out `known` of them from `first` on, in `parts` partial sums. Both are multiples of
+ * MCL_SQUARES_STEP, which every vector's width divides; or what is known reaches to the end. */
+#define MCL_SQUARES_STEP 16
+typedef struct mcl_squares_args { int n, first, known, parts; } mcl_squares_args;
 
 /* PyTorch's SGD: g += decay * p;  m = momentum * m + (1 - dampening) * g (m = g in step 1);
  * g = nesterov ? g + momentum * m : m;  p -= learning_rate * g. momentum 0: p -= learning_rate * g, m untouched. */

@@ -1,8 +1,9 @@
 /* What the device remembers of a step, and the gates on what persists.
  *
  *   outcome          one work-item adds up the rows; outcome_group: one work-group of GROUP, row r to work-item r % GROUP
- *   guard            one work-item takes the norm of the gradient slab; split: guard_part leaves one sum of squares for
- *                    each work-item, guard_finish adds them in one work-group of GROUP
+ *   square_sum       one work-item adds the squares; split: squares_part leaves one partial sum for each work-item,
+ *                    squares_finish adds them in one work-group of GROUP
+ *   guard            the same of the gradient slab, but for what another kernel has added up already; guard_finish
  *   accumulate, commit   work-item i owns a run of vectors (span_of)
  * Every sum has a fixed order. Memory bounds them: at most 0.5 FLOP for a byte (README.md). */
 #include "args.h"
@@ -67,25 +68,40 @@ void guard_note(float squares, global const mcl_step *step, global mcl_state *st
     if (state->first_bad == 0 && !(isfinite(norm) && isfinite(slot->loss_sum))) state->first_bad = step->step;
 }
 
-kernel void guard(global const float *g, global const mcl_step *step, global mcl_state *state, mcl_slab_args args)
+float squares_of(global const float *g, mcl_squares_args args)
 {
-    if (get_global_id(0) != 0) return;
     float total = 0.0f;
-    for (int block = 0; block < args.n; block += BLOCK) {
+    for (int block = 0; block < args.n - args.known; block += BLOCK) {
         float sum = 0.0f;
-        for (int i = block; i < args.n && i < block + BLOCK; i++) sum += g[args.offset + i] * g[args.offset + i];
+        for (int i = block; i < args.n - args.known && i < block + BLOCK; i++) {
+            const int at = i < args.first ? i : i + args.known;
+            sum += g[at] * g[at];
+        }
         total += sum;
     }
-    guard_note(total, step, state);
+    return total;
+}
+
+kernel void square_sum(global const float *x, global float *squares, mcl_squares_args args)
+{
+    if (get_global_id(0) == 0) *squares = squares_of(x, args);
+}
+
+/* `known` is there where args.known is not 0. */
+kernel void guard(global const float *g, global const mcl_step *step, global const float *known, global mcl_state *state,
+                  mcl_squares_args args)
+{
+    if (get_global_id(0) == 0) guard_note(squares_of(g, args) + (args.known > 0 ? *known : 0.0f), step, state);
 }
 
 /* Work-item i adds vectors i, i + parts, ... (GPU), or a run of them (CONTIGUOUS, CPU). */
-kernel void guard_part(global const float *g, global float *partial, mcl_slab_args args)
+kernel void squares_part(global const float *g, global float *partial, mcl_squares_args args)
 {
-    const int id = (int)get_global_id(0), vectors = (args.n - 1) / WIDTH + 1;
+    const int id = (int)get_global_id(0), before = args.first / WIDTH;
+    const int vectors = before + (args.n - args.first - args.known + WIDTH - 1) / WIDTH;
     if (id >= args.parts) return;
 #ifdef CONTIGUOUS
-    const int each = (vectors - 1) / args.parts + 1, first = min(id, vectors / each + 1) * each;
+    const int each = (vectors + args.parts - 1) / args.parts, first = min(vectors, id * each);
     const int last = min(vectors, first + each), stride = 1;
 #else
     const int first = id, last = vectors, stride = args.parts;
@@ -94,8 +110,9 @@ kernel void guard_part(global const float *g, global float *partial, mcl_slab_ar
     for (int i = first; i < last;) {
         vec sum = 0.0f;
         for (int k = 0; k < BLOCK && i < last; k++, i += stride) {
-            vec d = load_lanes(g + args.offset + i * WIDTH, args.n - i * WIDTH);
-            PREFETCH(g + args.offset + i * WIDTH + AHEAD);
+            const int at = i * WIDTH + (i < before ? 0 : args.known);
+            vec d = load_lanes(g + at, args.n - at);
+            PREFETCH(g + at + AHEAD);
             sum += d * d;
         }
         total += sum;
@@ -103,14 +120,29 @@ kernel void guard_part(global const float *g, global float *partial, mcl_slab_ar
     partial[id] = sum_lanes(total);
 }
 
+/* All work-items of a work-group of GROUP get the sum. */
+float add_parts(local float *lane, global const float *partial, int parts)
+{
+    float sum = 0.0f;
+    for (int i = (int)get_local_id(0); i < parts; i += GROUP) sum += partial[i];
+    return group_sum(lane, sum);
+}
+
 kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
-void guard_finish(global const float *partial, global const mcl_step *step, global mcl_state *state, mcl_slab_args args)
+void squares_finish(global const float *partial, global float *squares, mcl_squares_args args)
 {
     local float lane[GROUP];
-    float sum = 0.0f;
-    for (int i = (int)get_local_id(0); i < args.parts; i += GROUP) sum += partial[i];
-    sum = group_sum(lane, sum);
-    if (get_local_id(0) == 0) guard_note(sum, step, state);
+    const float sum = add_parts(lane, partial, args.parts);
+    if (get_local_id(0) == 0) *squares = sum;
+}
+
+kernel __attribute__((reqd_work_group_size(GROUP, 1, 1)))
+void guard_finish(global const float *partial, global const mcl_step *step, global const float *known, global mcl_state *state,
+                  mcl_squares_args args)
+{
+    local float lane[GROUP];
+    const float sum = add_parts(lane, partial, args.parts);
+    if (get_local_id(0) == 0) guard_note(sum + (args.known > 0 ? *known : 0.0f), step, state);
 }
 
 kernel void commit(global const float *pending, global const mcl_state *state, global float *running, mcl_slab_args args)

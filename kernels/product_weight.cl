@@ -8,7 +8,8 @@
  * Both operands are read as they lie in memory, a pixel after the other; where an item has whole pixels of both, it does not even
  * stage them (`direct`). Either operand may be the one whose values are multiplied by vectors of the other's: `swapped` makes the
  * rows vectors, where that wastes fewer lanes, and the sums are transposed when they are written. Each chunk has its own copy of
- * dw; conv2d_reduce in conv2d_forms.cl adds them in order. */
+ * dw; conv2d_reduce in conv2d_forms.cl adds them in order.
+ * With SQUARES an item leaves the sum of squares of what it has written in `partial`. */
 #include "pointwise.h"
 #include "product_rows.h"
 
@@ -17,6 +18,9 @@
 #endif
 #ifndef P
 #define P 12 /* rows of a tile */
+#endif
+#ifndef SQUARES
+#define SQUARES 0
 #endif
 #define WIDTH (NV * VW)
 #define MARGIN (P > WIDTH ? P : WIDTH) /* floats, and so pixels, that a tile may pass the end of what it is to read */
@@ -48,12 +52,31 @@ void store_lanes(VECTOR v, __global float *p, int count)
     else if (count > 0) store_part(v, p, 0, count);
 }
 
-/* Sums of rows x columns to p, whose rows are `pitch` apart. */
-void write_plain(__global float *p, int pitch, __local const float *sums, int rows, int columns, int sum_rows)
+/* sum + v * v in the first `count` lanes, the others as they were. */
+VECTOR add_squares(VECTOR sum, VECTOR v, int count)
 {
-    for (int i = 0; i < rows; i++)
-        for (int j = 0; j < columns; j += VW)
-            store_lanes(LOCAL_AT_CONST(sums + (j / WIDTH * sum_rows + i) * WIDTH + j % WIDTH, 0), p + i * pitch + j, columns - j);
+    float lane[VW];
+    if (!SQUARES) return sum;
+    if (count >= VW) return fma(v, v, sum);
+    VSTORE(v, 0, lane);
+    for (int i = count; i < VW; i++) lane[i] = 0.0f;
+    v = VLOAD(0, lane);
+    return fma(v, v, sum);
+}
+
+/* Sums of rows x columns to p, whose rows are `pitch` apart. */
+void write_plain(__global float *p, int pitch, __local const float *sums, int rows, int columns, int sum_rows,
+                 __local float *squares)
+{
+    VECTOR sum = (VECTOR)(0.0f);
+    for (int i = 0; i < rows; i++) {
+        for (int j = 0; j < columns; j += VW) {
+            const VECTOR v = LOCAL_AT_CONST(sums + (j / WIDTH * sum_rows + i) * WIDTH + j % WIDTH, 0);
+            store_lanes(v, p + i * pitch + j, columns - j);
+            sum = add_squares(sum, v, columns - j);
+        }
+    }
+    if (SQUARES) LOCAL_AT(squares, 0) += sum;
 }
 
 /* sums += down^T across, over `pixels` of both; `fresh` sums begin at 0. What stands beyond the block's rows and columns, up to
@@ -62,7 +85,7 @@ void write_plain(__global float *p, int pitch, __local const float *sums, int ro
 #define ADD_PRODUCTS(name, SPACE, AT)                                                                                         \
     void name(__local float *sums, SPACE const float *down, int down_pitch, SPACE const float *across, int across_pitch,      \
               int pixels, int tall, int wide, int sum_rows, int fresh, upcoming next, __global float *target,                 \
-              int target_pitch)                                                                                               \
+              int target_pitch, __local float *squares)                                                                       \
     {                                                                                                                         \
         int tile = 0;                                                                                                         \
         for (int column = 0; column < wide; column += WIDTH) {                                                                \
@@ -90,7 +113,8 @@ void write_plain(__global float *p, int pitch, __local const float *sums, int ro
                 }                                                                                                             \
                 UNROLL for (int i = 0; i < P; i++)                                                                            \
                     UNROLL for (int j = 0; j < NV; j++) LOCAL_AT(own + i * WIDTH, j) = sum[i][j];                             \
-                if (target) write_plain(to, target_pitch, own, min(P, tall - row), min(WIDTH, wide - column), sum_rows);      \
+                if (target)                                                                                                   \
+                    write_plain(to, target_pitch, own, min(P, tall - row), min(WIDTH, wide - column), sum_rows, squares);     \
             }                                                                                                                 \
         }                                                                                                                     \
     }
@@ -106,24 +130,32 @@ void clear_beyond(__local float *staged, int pitch, int pixels, int count)
 }
 
 /* Sums of rows x columns to p, from sums [panel of rows][column][WIDTH]. */
-void write_transposed(__global float *p, int pitch, __local const float *sums, int rows, int columns, int sum_rows)
+void write_transposed(__global float *p, int pitch, __local const float *sums, int rows, int columns, int sum_rows,
+                      __local float *squares)
 {
+    VECTOR sum = (VECTOR)(0.0f);
     for (int i = 0; i < rows; i += VW) {
         for (int j = 0; j < columns; j += VW) {
             VECTOR v[VW];
 #pragma unroll
             for (int k = 0; k < VW; k++) v[k] = LOCAL_AT_CONST(sums + (i / WIDTH * sum_rows + j + k) * WIDTH + i % WIDTH, 0);
             lanes_transpose(v);
-            for (int k = 0; k < VW && i + k < rows; k++) store_lanes(v[k], p + (i + k) * pitch + j, columns - j);
+            for (int k = 0; k < VW && i + k < rows; k++) {
+                store_lanes(v[k], p + (i + k) * pitch + j, columns - j);
+                sum = add_squares(sum, v[k], columns - j);
+            }
         }
     }
+    if (SQUARES) LOCAL_AT(squares, 0) += sum;
 }
 
 __attribute__((reqd_work_group_size(1, 1, 1)))
 __kernel void product_weight(__global const float *restrict x, __global const float *restrict dy, __global float *restrict dw,
-                             __local float *scratch, mcl_product_args a, mcl_product_block_args b PROLOGUE_PARAMS)
+                             __global float *restrict partial, __local float *scratch, mcl_product_args a,
+                             mcl_product_block_args b PROLOGUE_PARAMS)
 {
     __local places at;
+    __local float squares[VW];
     const int block = (int)get_global_id(0), chunk = (int)get_global_id(1), group = (int)get_global_id(2);
     const int row = block / b.column_blocks * b.rows, column = block % b.column_blocks * b.columns;
     const int depth = a.KH * a.KW * a.run, rows = min(b.rows, depth - row), columns = min(b.columns, a.columns - column);
@@ -135,6 +167,7 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
     upcoming next = {x, dy, b.follow ? a.pitch : 0, a.TC, b.follow ? (rows + VW - 1) / VW : 1, (columns + VW - 1) / VW};
     clear_beyond(source, b.source_pitch, b.depth, rows);
     clear_beyond(gradient, b.gradient_pitch, b.depth, columns);
+    if (SQUARES) LOCAL_AT(squares, 0) = (VECTOR)(0.0f);
     __global float *target = dw + (chunk * depth + row) * a.TC + group * a.columns + column;
     for (int first = chunk * b.chunk; first < last; first += b.depth) {
         const int pixels = min(b.depth, last - first), fresh = first == chunk * b.chunk;
@@ -144,7 +177,7 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
         if (b.direct && first + pixels + MARGIN <= a.N * a.TH * a.TW) {
             __global const float *from = x + first * a.pitch, *to = dy + first * a.TC;
             add_direct(sums, b.swapped ? to : from, b.swapped ? a.TC : a.pitch, b.swapped ? from : to,
-                       b.swapped ? a.pitch : a.TC, pixels, tall, wide, b.sum_rows, fresh, next, finished, a.TC);
+                       b.swapped ? a.pitch : a.TC, pixels, tall, wide, b.sum_rows, fresh, next, finished, a.TC, squares);
             continue;
         }
         place_rows(&at, first, pixels, pixels, 0, 0, a);
@@ -152,7 +185,12 @@ __kernel void product_weight(__global const float *restrict x, __global const fl
         stage_gradient(gradient, b.gradient_pitch, dy, first, pixels, group * a.columns + column, columns, a);
         add_staged(sums, b.swapped ? gradient : source, b.swapped ? b.gradient_pitch : b.source_pitch,
                    b.swapped ? source : gradient, b.swapped ? b.source_pitch : b.gradient_pitch, pixels, tall, wide, b.sum_rows,
-                   fresh, next, finished, a.TC);
+                   fresh, next, finished, a.TC, squares);
     }
-    if (b.swapped) write_transposed(target, a.TC, sums, rows, columns, b.sum_rows);
+    if (b.swapped) write_transposed(target, a.TC, sums, rows, columns, b.sum_rows, squares);
+    if (SQUARES) {
+        float sum = 0.0f;
+        for (int i = 0; i < VW; i++) sum += squares[i];
+        partial[block] = sum;
+    }
 }

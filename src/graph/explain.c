@@ -52,9 +52,11 @@ static void operator_text(const mcl__node *node, char *text, size_t bytes)
     length += snprintf(text + length, bytes - (size_t)length, "%s", map ? "map" : mcl__op_get(node->op)->name);
     for (int i = 0; i < node->epilogue.count && length > 0 && (size_t)length < bytes; i++)
         length += snprintf(text + length, bytes - (size_t)length, " +%s", mcl__code_name(&node->epilogue.code[i]));
+    if (mcl__attrs_have_squares(node->op, &node->attrs) && length > 0 && (size_t)length < bytes)
+        snprintf(text + length, bytes - (size_t)length, " +squares");
 }
 
-/* Bytes that a node reads and writes, each tensor once, and its workspace. */
+/* Bytes that a node reads and writes, each tensor once but for what a guard leaves out, and its workspace. */
 static uint64_t touched(const mcl__plan *plan, int n)
 {
     const mcl__node *node = &plan->graph->node[n];
@@ -62,6 +64,7 @@ static uint64_t touched(const mcl__plan *plan, int n)
     for (int i = 0; i < node->inputs; i++) bytes += mcl__tensor_bytes(&plan->graph->tensor[node->in[i]]);
     for (int i = 0; i < node->outputs; i++) bytes += mcl__tensor_bytes(&plan->graph->tensor[node->out[i]]);
     for (int i = 0; i < plan->lowered[n].workspaces; i++) bytes += plan->lowered[n].workspace[i];
+    if (node->op == MCL__OP_guard) bytes -= (uint64_t)node->attrs.guard.known * sizeof(float);
     return bytes;
 }
 

@@ -16,6 +16,9 @@ mcl_status mcl__graph_commute(mcl__graph *graph);
  * fusion. */
 mcl_status mcl__graph_prologue(mcl__graph *graph, const mcl__capabilities *capabilities, const char *force);
 
+/* Has the largest gradient's kernel add up the squares that the guard needs. After prologues, whose variants have a say. */
+mcl_status mcl__graph_squares(mcl__graph *graph, const mcl__capabilities *capabilities, const char *force);
+
 bool mcl__node_reads(const mcl__node *node, int tensor);
 /* Is a tensor there only for the nodes that read it: not kept, not bound to memory, without views? */
 bool mcl__graph_only_read(const mcl__graph *graph, int tensor);

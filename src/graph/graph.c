@@ -77,6 +77,11 @@ void mcl__graph_second_place(mcl__graph *graph, int tensor, mcl__view second)
     if (graph->error.status == MCL_OK) graph->tensor[tensor].second = second;
 }
 
+int mcl__graph_blank(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype)
+{
+    return add_tensor(graph, name, shape, dtype);
+}
+
 int mcl__graph_twin(mcl__graph *graph, int tensor)
 {
     const mcl__tensor *model = &graph->tensor[tensor];

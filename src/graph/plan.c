@@ -90,8 +90,12 @@ mcl_status mcl__plan_prepare(mcl__graph *graph, const mcl__plan_options *options
     int count;
     mcl__capabilities capabilities = mcl__capabilities_of(graph->model->device);
     MCL_TRY(graph->error.status);
-    if (!options->no_fuse) MCL_TRY(mcl__graph_fuse(graph));
-    if (!options->no_fuse) MCL_TRY(mcl__graph_prologue(graph, &capabilities, forced_variant(graph->model->device, options)));
+    if (!options->no_fuse) {
+        const char *force = forced_variant(graph->model->device, options);
+        MCL_TRY(mcl__graph_fuse(graph));
+        MCL_TRY(mcl__graph_prologue(graph, &capabilities, force));
+        MCL_TRY(mcl__graph_squares(graph, &capabilities, force));
+    }
     MCL_TRY(mcl__graph_order(graph, NULL));
     if (options->recompute == MCL__RECOMPUTE_OFF) return MCL_OK;
     return mcl__graph_recompute(graph, options->recompute == MCL__RECOMPUTE_ON ? 1.0 : NEARLY_FREE, &count);

@@ -1,8 +1,10 @@
 /* Dense (fully connected) layers.
- *   y (R,K) = x (R,C) * w (C,K);  dx = dy * w^T;  dw = x^T * dy. The bias is an epilogue. */
+ *   y (R,K) = x (R,C) * w (C,K);  dx = dy * w^T;  dw = x^T * dy. The bias is an epilogue.
+ * Where the guard asks for it (attrs.dense.squares), the sum of squares of dw is an output, too. */
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
 #include "ops/product.h"
+#include "ops/signature.h"
 
 mcl_dense_args mcl__dense_args(const mcl__problem *problem)
 {
@@ -52,7 +54,9 @@ static mcl_status infer_bwd_data(mcl__problem *problem, mcl_error *error)
 static mcl_status infer_bwd_weight(mcl__problem *problem, mcl_error *error)
 {
     MCL_TRY(check_operands(problem, "input", 0, "gradient", 0, error));
-    return set_output(problem, problem->in[0].d[1], problem->in[1].d[1], error);
+    MCL_TRY(set_output(problem, problem->in[0].d[1], problem->in[1].d[1], error));
+    if (!problem->attrs.dense.squares) return MCL_OK;
+    return mcl__signature_output(problem, 1, mcl__shape_of_vector(1), MCL_F32, error);
 }
 
 static void gradient(mcl__builder *builder, const mcl__node_view *node)
@@ -94,7 +98,8 @@ static const mcl__variant variants[] = {
     {"library", mcl__conv2d_library_applicable, mcl__conv2d_lower_library, .yields = mcl__conv2d_library_yields},
     {"gemm", mcl__conv2d_gemm_applicable, mcl__conv2d_lower_gemm, mcl__conv2d_gemm_takes_prologue, mcl__conv2d_gemm_takes_stats,
      .candidates = mcl__conv2d_gemm_candidates},
-    {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats},
+    {"product", mcl__product_applicable, mcl__lower_product, mcl__product_takes_prologue, mcl__product_takes_stats,
+     mcl__product_takes_squares},
     {"tile", mcl__conv2d_tile_applicable, mcl__conv2d_lower_tile, .candidates = mcl__conv2d_tile_candidates},
     {"reference", NULL, lower_reference},
     {0},

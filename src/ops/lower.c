@@ -289,6 +289,14 @@ void mcl__lower_stats(mcl__lowering *lowering, const mcl__problem *problem)
     lower_part(lowering, &stats, &in, out);
 }
 
+static void lower_squares(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl__problem squares = {.op = MCL__OP_square_sum, .inputs = 1, .outputs = 1, .in[0] = problem->out[0],
+                            .out[0] = problem->out[1]};
+    mcl__operand in = mcl__out(0), out = mcl__out(1);
+    lower_part(lowering, &squares, &in, &out);
+}
+
 void mcl__lower_algorithm(mcl__lowering *lowering, mcl__algorithm algorithm)
 {
     lowering->out->algorithm = algorithm;
@@ -310,6 +318,12 @@ bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilit
     return variant && variant->takes_prologue && variant->takes_prologue(problem, capabilities);
 }
 
+bool mcl__lower_takes_squares(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force)
+{
+    const mcl__variant *variant = mcl__lower_variant(problem, capabilities, force);
+    return variant && variant->takes_squares && variant->takes_squares(problem, capabilities);
+}
+
 static void lower_whole(mcl__lowering *lowering, const mcl__problem *problem, const mcl__variant *variant)
 {
     const mcl__capabilities *capabilities = lowering->capabilities;
@@ -322,6 +336,9 @@ static void lower_whole(mcl__lowering *lowering, const mcl__problem *problem, co
     variant->lower(lowering, problem);
     if (mcl__epilogue_has_stats(&problem->epilogue) && !(variant->takes_stats && variant->takes_stats(problem, capabilities)))
         mcl__lower_stats(lowering, problem);
+    if (mcl__attrs_have_squares(problem->op, &problem->attrs) &&
+        !(variant->takes_squares && variant->takes_squares(problem, capabilities)))
+        lower_squares(lowering, problem);
 }
 
 mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force, mcl__lowered *out,

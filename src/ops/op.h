@@ -42,6 +42,8 @@ typedef struct mcl__attrs {
         struct { mcl__shape size; int offset[4]; } region; /* slice, pad, reshape */
         struct { int axis; } concat;
         struct { int H, W, streamed, flip, crop, N; uint32_t stream; } load;
+        struct { int squares; /* dense_bwd_weight only: the sum of squares of dw is output 1 */ } dense;
+        struct { int first, known; /* input 2 is the sum of squares of so many floats from `first` on; 0: there is none */ } guard;
         struct { int group, offset, n, nesterov; float momentum, dampening, decay; } sgd;
         struct { int group, offset, n, decoupled; float beta1, beta2, eps, decay; } adam;
     };
@@ -58,6 +60,7 @@ int mcl__epilogue_tensors_of(const mcl__epilogue *epilogue, int first, int count
 bool mcl__epilogue_has_dropout(const mcl__epilogue *epilogue);
 bool mcl__epilogue_has_stats(const mcl__epilogue *epilogue);   /* does it end in STATS? */
 int mcl__epilogue_points(const mcl__epilogue *epilogue);       /* its codes but STATS */
+bool mcl__attrs_have_squares(mcl__op_kind op, const mcl__attrs *attrs); /* is the sum of squares of the result an output, too? */
 
 /* Codes applied to in[0] while it is read: SCALE_SHIFT by its channels, ACT, or both in this order. Padding is 0 after them.
  * Their tensors stand behind the operator's own inputs, before those of the epilogue. */
@@ -204,10 +207,12 @@ typedef struct mcl__variant {
     const char *name; /* "tile", "reference", "native_gemm", "library" */
     bool (*applicable)(const mcl__problem *problem, const mcl__capabilities *capabilities); /* NULL: always */
     void (*lower)(mcl__lowering *lowering, const mcl__problem *problem);
-    /* Does it apply the prologue itself, at a cost below that of a map of its own? And write partial statistics (stats.h)? NULL:
-     * no; then lowering emits a map before, which in(0) stands for, and the kernels of batch_norm_stats behind. */
+    /* Does it apply the prologue itself, at a cost below that of a map of its own? And write partial statistics (stats.h)? And add
+     * up the squares of what it writes? NULL: no; then lowering emits a map before, which in(0) stands for, and the kernels of
+     * batch_norm_stats or of square_sum behind. */
     bool (*takes_prologue)(const mcl__problem *problem, const mcl__capabilities *capabilities);
     bool (*takes_stats)(const mcl__problem *problem, const mcl__capabilities *capabilities);
+    bool (*takes_squares)(const mcl__problem *problem, const mcl__capabilities *capabilities);
     /* The parameters worth measuring for this problem, at most MCL__MOST_CANDIDATES; the first is what serves unmeasured. Each must
      * be right, and is checked as the variant is. NULL: there is nothing to choose. */
     int (*candidates)(const mcl__problem *problem, const mcl__capabilities *capabilities, mcl__parameters *list);
@@ -227,8 +232,9 @@ mcl_status mcl__lower(const mcl__problem *problem, const mcl__capabilities *capa
 void mcl__lowered_free(mcl__lowered *lowered);
 /* The variant that mcl__lower takes; force may be NULL. NULL: none applies. */
 const mcl__variant *mcl__lower_variant(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force);
-/* Would it apply the problem's prologue itself? Fusion asks. */
+/* Would it apply the problem's prologue itself, or add up the squares of its result? Fusion asks. */
 bool mcl__lower_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force);
+bool mcl__lower_takes_squares(const mcl__problem *problem, const mcl__capabilities *capabilities, const char *force);
 
 /* --- Gradients ---------------------------------------------------------------------------------------------------------- */
 

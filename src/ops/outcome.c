@@ -1,8 +1,11 @@
 /* What the device remembers of a step, and the gates on what persists:
  *   outcome     the batch's loss and hits into the step's slot of the history
  *   accumulate  the gradients of micro-batches into one slab
+ *   square_sum  what the guard adds up, of one tensor
  *   guard       the gradient's norm into the slot; first_bad becomes this step when the norm or the loss is not finite
  *   commit      pending running statistics become the running ones, unless a step was bad */
+#include "ops/outcome.h"
+#include "base/divide.h"
 #include "ops/signature.h"
 #include "ops/spread.h"
 
@@ -72,60 +75,110 @@ const mcl__op mcl__op_outcome = {
     .name = "outcome", .inputs = 3, .outputs = 1, .updates = true, .infer = infer_outcome, .variants = outcome_variants,
 };
 
-/* --- guard --- */
+/* --- square_sum and guard --- */
+
+static mcl_status infer_square_sum(mcl__problem *problem, mcl_error *error)
+{
+    static const mcl__rule rules[] = {{"x", MCL__FORM_ANY}};
+    MCL_TRY(mcl__signature_check(problem, rules, 1, error));
+    return mcl__signature_output(problem, 0, mcl__shape_of_vector(1), MCL_F32, error);
+}
 
 static mcl_status infer_guard(mcl__problem *problem, mcl_error *error)
 {
-    static const mcl__rule rules[] = {{"gradient", MCL__FORM_VECTOR}, {"step", MCL__FORM_STEP}};
-    return infer_state(problem, rules, 2, error);
+    static const mcl__rule rules[] = {{"gradient", MCL__FORM_VECTOR}, {"step", MCL__FORM_STEP}, {"squares", MCL__FORM_VECTOR}};
+    int first = problem->attrs.guard.first, known = problem->attrs.guard.known;
+    MCL_TRY(infer_state(problem, rules, known > 0 ? 3 : 2, error));
+    if (known == 0) return MCL_OK;
+    int n = problem->in[0].d[0];
+    bool whole = first % MCL_SQUARES_STEP == 0 && (known % MCL_SQUARES_STEP == 0 || known == n - first);
+    if (first < 0 || known < 0 || first > n || known > n - first || !whole || problem->in[2].d[0] != 1)
+        return mcl__fail(error, MCL_ERROR_SHAPE, "guard: %d numbers for the squares of %d from %d on of a slab of %d",
+                         problem->in[2].d[0], known, first, n);
+    return MCL_OK;
 }
 
-static double flops_guard(const mcl__problem *problem)
+static mcl_squares_args squares_args(const mcl__problem *problem)
 {
-    return 2.0 * problem->in[0].d[0];
+    mcl_squares_args args = {.n = mcl__shape_elements(problem->in[0])};
+    if (problem->op == MCL__OP_guard) args.first = problem->attrs.guard.first, args.known = problem->attrs.guard.known;
+    return args;
+}
+
+static double flops_squares(const mcl__problem *problem)
+{
+    mcl_squares_args args = squares_args(problem);
+    return 2.0 * (args.n - args.known);
 }
 
 /* Partial sums: a few long runs on a CPU, enough work-items to fill a GPU. */
 #define CPU_PARTS 64
 #define GPU_PARTS 8192
 
-static void lower_guard_split(mcl__lowering *lowering, const mcl__problem *problem)
+/* Where nothing is known, the kernel gets any tensor for it. */
+static void lower_squares_operands(mcl__lowering *lowering, const mcl__problem *problem, mcl__operand first, mcl_squares_args args)
+{
+    mcl__lower_arg(lowering, first);
+    if (problem->op == MCL__OP_guard) {
+        mcl__lower_arg(lowering, mcl__in(1));
+        mcl__lower_arg(lowering, mcl__in(args.known > 0 ? 2 : 0));
+    }
+    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+}
+
+static void lower_squares_split(mcl__lowering *lowering, const mcl__problem *problem)
 {
     bool cpu = mcl__lowering_capabilities(lowering)->type == MCL_DEVICE_CPU;
-    int width = mcl__spread_width(lowering), vectors = (problem->in[0].d[0] - 1) / width + 1, most = cpu ? CPU_PARTS : GPU_PARTS;
-    mcl_slab_args args = slab_args(problem);
-    args.parts = vectors < most ? vectors : most;
+    mcl_squares_args args = squares_args(problem);
+    int vectors = mcl__ceil_div(args.n - args.known, mcl__spread_width(lowering)), most = cpu ? CPU_PARTS : GPU_PARTS;
+    args.parts = vectors < 1 ? 1 : vectors < most ? vectors : most;
     mcl__operand partial = mcl__lower_workspace(lowering, (uint64_t)args.parts * sizeof(float));
 
-    name_kernel(lowering, "guard_part");
+    name_kernel(lowering, "squares_part");
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, partial);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     if (cpu) mcl__spread_grid(lowering, args.parts, 1);
     else mcl__lower_linear(lowering, (size_t)args.parts);
 
-    name_kernel(lowering, "guard_finish");
+    name_kernel(lowering, problem->op == MCL__OP_guard ? "guard_finish" : "squares_finish");
+    lower_squares_operands(lowering, problem, partial, args);
+    one_group(lowering);
+}
+
+static void lower_squares_reference(mcl__lowering *lowering, const mcl__problem *problem)
+{
+    mcl__lower_kernel(lowering, "outcome", mcl__op_get(problem->op)->name, NULL, NULL);
+    lower_squares_operands(lowering, problem, mcl__in(0), squares_args(problem));
+    mcl__lower_linear(lowering, 1);
+}
+
+bool mcl__squares_finish_applies(const mcl__capabilities *capabilities)
+{
+    return group_applies(NULL, capabilities);
+}
+
+void mcl__lower_squares_finish(mcl__lowering *lowering, mcl__operand partial, int parts, mcl__operand squares)
+{
+    mcl_squares_args args = {.parts = parts};
+    name_kernel(lowering, "squares_finish");
     mcl__lower_arg(lowering, partial);
-    mcl__lower_arg(lowering, mcl__in(1));
-    mcl__lower_arg(lowering, mcl__out(0));
+    mcl__lower_arg(lowering, squares);
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     one_group(lowering);
 }
 
-static void lower_guard_reference(mcl__lowering *lowering, const mcl__problem *problem)
-{
-    mcl_slab_args args = slab_args(problem);
-    mcl__lower_kernel(lowering, "outcome", "guard", NULL, NULL);
-    mcl__lower_operands(lowering, problem, &args, sizeof args);
-    mcl__lower_linear(lowering, 1);
-}
+static const mcl__variant squares_variants[] = {
+    {"split", group_applies, lower_squares_split}, {"reference", NULL, lower_squares_reference}, {0}};
 
-static const mcl__variant guard_variants[] = {
-    {"split", group_applies, lower_guard_split}, {"reference", NULL, lower_guard_reference}, {0}};
-
+const mcl__op mcl__op_square_sum = {
+    .name = "square_sum", .inputs = 1, .outputs = 1, .infer = infer_square_sum, .flops = flops_squares,
+    .variants = squares_variants,
+};
 const mcl__op mcl__op_guard = {
-    .name = "guard", .inputs = 2, .outputs = 1, .updates = true, .infer = infer_guard, .flops = flops_guard,
-    .variants = guard_variants,
+    .name = "guard", .inputs = -1, .outputs = 1, .updates = true, .infer = infer_guard, .flops = flops_squares,
+    .variants = squares_variants,
 };
 
 /* --- accumulate and commit --- */

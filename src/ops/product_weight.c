@@ -3,6 +3,7 @@
 #include "base/divide.h"
 #include "ops/conv2d.h"
 #include "ops/epilogue.h"
+#include "ops/outcome.h"
 #include "ops/product.h"
 
 enum {
@@ -113,27 +114,47 @@ bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args
     return mcl__cpu_unrolls(capabilities) && blocks_for(&b, problem, a, capabilities).P > 0;
 }
 
+static int chunks_of(const mcl_product_block_args *b, const mcl_conv2d_args *a)
+{
+    return mcl__ceil_div(a->N * a->OH * a->OW, b->chunk);
+}
+
+/* Of dense layers, which are one group; not in chunks, which another kernel adds. */
+bool mcl__product_takes_squares(const mcl__problem *problem, const mcl__capabilities *capabilities)
+{
+    mcl_product_block_args b;
+    mcl_conv2d_args a = mcl__conv2d_args(problem);
+    if (problem->op != MCL__OP_dense_bwd_weight || !mcl__squares_finish_applies(capabilities)) return false;
+    return blocks_for(&b, problem, &a, capabilities).P > 0 && chunks_of(&b, &a) == 1;
+}
+
 void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *a)
 {
     char prelude[MCL__PRELUDE_BYTES];
     mcl_product_block_args b = {0};
     mcl_product_args args = mcl__product_fwd_args(problem, a);
     mcl__product_tile t = blocks_for(&b, problem, a, mcl__lowering_capabilities(lowering));
-    int chunks = mcl__ceil_div(a->N * a->OH * a->OW, b.chunk), elements = mcl__shape_elements(problem->out[0]);
-    mcl__operand target = mcl__out(0);
+    int chunks = chunks_of(&b, a), elements = mcl__shape_elements(problem->out[0]);
+    int blocks = b.row_blocks * b.column_blocks;
+    bool squares = mcl__attrs_have_squares(problem->op, &problem->attrs) &&
+                   mcl__product_takes_squares(problem, mcl__lowering_capabilities(lowering));
+    mcl__operand target = mcl__out(0), partial = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
+    if (squares) partial = mcl__lower_workspace(lowering, (uint64_t)blocks * sizeof(float));
     size_t scratch = (size_t)sums_of(&b) + (size_t)b.depth * (size_t)(b.source_pitch + b.gradient_pitch);
-    size_t global[] = {(size_t)b.row_blocks * (size_t)b.column_blocks, (size_t)chunks, (size_t)a->groups}, local[] = {1, 1, 1};
+    size_t global[] = {(size_t)blocks, (size_t)chunks, (size_t)a->groups}, local[] = {1, 1, 1};
 
     mcl__lower_kernel(lowering, "product_weight", "product_weight", mcl__problem_prelude(problem, 0, prelude),
-                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d", t.P, t.NV, t.VW, MOST_DEPTH);
+                      "-DP=%d -DNV=%d -DVW=%d -DROWS=%d -DSQUARES=%d", t.P, t.NV, t.VW, MOST_DEPTH, squares);
     mcl__lower_arg(lowering, mcl__in(0));
     mcl__lower_arg(lowering, mcl__in(1));
     mcl__lower_arg(lowering, target);
+    mcl__lower_arg(lowering, partial);
     mcl__lower_arg_local(lowering, scratch * sizeof(float));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
     mcl__lower_arg_blob(lowering, &b, sizeof b);
     mcl__prologue_bind(lowering, problem);
     mcl__lower_sizes(lowering, 3, global, local);
     if (chunks > 1) mcl__conv2d_reduce(lowering, target, elements, chunks);
+    if (squares) mcl__lower_squares_finish(lowering, partial, blocks, mcl__out(1));
 }

@@ -84,6 +84,11 @@ int mcl__epilogue_points(const mcl__epilogue *epilogue)
     return epilogue->count - mcl__epilogue_has_stats(epilogue);
 }
 
+bool mcl__attrs_have_squares(mcl__op_kind op, const mcl__attrs *attrs)
+{
+    return op == MCL__OP_dense_bwd_weight && attrs->dense.squares;
+}
+
 static int prologue_tensors(const mcl__prologue *prologue)
 {
     int tensors = 0;

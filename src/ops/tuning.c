@@ -115,3 +115,10 @@ bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *p
     if (!force && !recorded && recorded_without_prologue(tuning, problem)) return false;
     return mcl__lower_takes_prologue(problem, capabilities, row ? row->choice : force);
 }
+
+bool mcl__tuning_takes_squares(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                               const char *force)
+{
+    const mcl__tuning_row *row = force ? NULL : mcl__tuning_find(tuning, problem);
+    return mcl__lower_takes_squares(problem, capabilities, row ? row->choice : force);
+}

@@ -44,6 +44,9 @@ mcl_status mcl__tuning_lower(mcl__tuning *tuning, const mcl__problem *problem, c
 /* mcl__lower_takes_prologue for what serves by the rows. A resumed run that has computed the problem without goes on without. */
 bool mcl__tuning_takes_prologue(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
                                 const char *force);
+/* mcl__lower_takes_squares for what serves by the rows. */
+bool mcl__tuning_takes_squares(const mcl__tuning *tuning, const mcl__problem *problem, const mcl__capabilities *capabilities,
+                               const char *force);
 
 /* --- On disk (tuning_file.c): a line of JSON that names the device, then one a row ----------------------------------------- */
 

@@ -28,12 +28,14 @@ static mcl__tune_problem *find(mcl__tune_problem *list, int count, const char *t
     return NULL;
 }
 
+/* Squares are asked of the variant that was chosen without them. */
 static void add_node(const mcl__graph *graph, const mcl__node *node, const mcl__capabilities *capabilities, mcl__tune_problem *list,
                      int *count)
 {
     char choices[MCL__MOST_CHOICES][MCL__CHOICE];
     char text[MCL__PROBLEM_TEXT];
     mcl__problem problem = mcl__graph_problem(graph, node);
+    if (mcl__attrs_have_squares(problem.op, &problem.attrs)) problem.attrs.dense.squares = 0, problem.outputs = 1;
     if (mcl__choices(&problem, capabilities, choices) < 2) return;
     mcl__problem_text(&problem, text);
     mcl__tune_problem *known = find(list, *count, text);

@@ -70,10 +70,11 @@ static uint8_t tap_inside(const mcl__problem *problem, int index)
     return (uint8_t)((r > 0 ? r : 0) * a->pool.KW + (c > 0 ? c : 0));
 }
 
-/* Inputs that are variances, and so must be positive. */
+/* Inputs that are variances or sums of squares, and so must be positive. */
 static bool positive(mcl__op_kind op, int input)
 {
-    return (op == MCL__OP_batch_norm_bwd_reduce || op == MCL__OP_batch_norm_bwd_data) && input == 3;
+    return ((op == MCL__OP_batch_norm_bwd_reduce || op == MCL__OP_batch_norm_bwd_data) && input == 3) ||
+           (op == MCL__OP_guard && input == 2);
 }
 
 /* Hits are counted: 0 or 1. */

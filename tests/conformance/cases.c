@@ -214,6 +214,10 @@ static void dense_cases(conformance_cases *cases, mcl__op_kind op)
         if (op == MCL__OP_dense_bwd_weight) emit(cases, &problem);
         else emit_epilogues(cases, &problem, i, op == MCL__OP_dense ? y : x);
         emit_surroundings(cases, &problem, i, op == MCL__OP_dense ? y : x);
+        if (op != MCL__OP_dense_bwd_weight) continue;
+        problem.attrs.dense.squares = 1;
+        emit(cases, &problem);
+        emit_surroundings(cases, &problem, i, w);
     }
 }
 
@@ -435,6 +439,34 @@ static void slab_cases(conformance_cases *cases, mcl__op_kind op)
     }
 }
 
+/* Whole, and with the squares of its beginning, its middle, its end or all of it known. */
+static void guard_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    slab_cases(cases, op);
+    for (int i = 0; i < COUNT(slabs); i++) {
+        int n = slabs[i].total, third = n / 3 / MCL_SQUARES_STEP * MCL_SQUARES_STEP;
+        const struct { int first, known; } parts[] = {{0, third}, {third, third}, {third, n - third}, {0, n}};
+        for (int k = 0; k < COUNT(parts); k++) {
+            mcl__problem problem = {.op = op, .attrs.guard = {parts[k].first, parts[k].known}};
+            if (parts[k].known == 0) continue;
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(n));
+            test_problem_input(&problem, MCL_BYTES, TEST_SHAPE((int)sizeof(mcl_step)));
+            test_problem_input(&problem, MCL_F32, TEST_SHAPE(1));
+            emit_seeds(cases, &problem);
+        }
+    }
+}
+
+static void square_sum_cases(conformance_cases *cases, mcl__op_kind op)
+{
+    for (int i = 0; i < COUNT(activations) + COUNT(slabs); i++) {
+        mcl__problem problem = {.op = op};
+        if (i < COUNT(activations)) test_problem_input(&problem, MCL_F32, activations[i].rank, activations[i].d);
+        else test_problem_input(&problem, MCL_F32, TEST_SHAPE(slabs[i - COUNT(activations)].total));
+        emit(cases, &problem);
+    }
+}
+
 static void optimiser_cases(conformance_cases *cases, mcl__op_kind op)
 {
     static const struct { float momentum, dampening, decay; int nesterov; } sgd[] = {
@@ -494,7 +526,8 @@ static void (*const makers[MCL__OP_COUNT])(conformance_cases *cases, mcl__op_kin
     [MCL__OP_softmax_cross_entropy_bwd] = softmax_cases,
     [MCL__OP_outcome] = outcome_cases,
     [MCL__OP_accumulate] = slab_cases,
-    [MCL__OP_guard] = slab_cases,
+    [MCL__OP_square_sum] = square_sum_cases,
+    [MCL__OP_guard] = guard_cases,
     [MCL__OP_sgd] = optimiser_cases,
     [MCL__OP_adam] = optimiser_cases,
     [MCL__OP_commit] = slab_cases,

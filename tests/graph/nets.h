@@ -293,9 +293,10 @@ static inline void net_fill(test_net *net, uint64_t seed)
 }
 
 /* batch: samples that the data buffers have room for. Data and weights follow from the seed. */
-static inline test_net net_create(mcl_device *device, int kind, const mcl__optimiser *optimiser, int batch, uint64_t seed)
+static inline test_net net_create_of(mcl_device *device, const net_kind *kind, const mcl__optimiser *optimiser, int batch,
+                                     uint64_t seed)
 {
-    test_net made = {.kind = &net_kinds[kind], .device = device, .batch = batch};
+    test_net made = {.kind = kind, .device = device, .batch = batch};
     mcl_error error = {0};
     EXPECT(mcl__model_create(device, made.kind->parameter, made.kind->parameters, made.kind->running, made.kind->runnings,
                              optimiser, &made.model, &error),
@@ -313,6 +314,11 @@ static inline test_net net_create(mcl_device *device, int kind, const mcl__optim
     free(x);
     free(labels);
     return made;
+}
+
+static inline test_net net_create(mcl_device *device, int kind, const mcl__optimiser *optimiser, int batch, uint64_t seed)
+{
+    return net_create_of(device, &net_kinds[kind], optimiser, batch, seed);
 }
 
 static inline void net_destroy(test_net *net)

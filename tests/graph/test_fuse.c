@@ -368,6 +368,65 @@ START_TEST(recomputed_sums)
 }
 END_TEST
 
+/* A dense layer that has most parameters, and not the first of them. */
+static const mcl__slot wide_parameters[] = {
+    {.name = "fc2.weight", .shape = {2, {7003, CLASSES}}}, {.name = "fc2.bias", .shape = {1, {CLASSES}}, .group = 1},
+    {.name = "fc1.weight", .shape = {2, {10, 7003}}},      {.name = "fc1.bias", .shape = {1, {7003}}, .group = 1},
+};
+
+static int wide_emit(mcl__graph *graph, int x)
+{
+    return net_dense(graph, "fc2", net_map(graph, "act", MCL_EP_ACT, MCL_ACT_TANH, net_dense(graph, "fc1", x), -1));
+}
+
+static const net_kind wide = {"wide", wide_parameters, COUNT(wide_parameters), NULL, 0, {1, {10}}, wide_emit};
+
+static const mcl__node *node_of(const mcl__graph *graph, mcl__op_kind op, const char *name)
+{
+    for (int n = 0; n < graph->nodes; n++)
+        if (graph->node[n].op == op && (!name || !strcmp(graph->node[n].name, name))) return &graph->node[n];
+    ck_abort_msg("no such node");
+    return NULL;
+}
+
+/* Those of the largest gradient are added up by its kernel, where that can, and the norm is that of the whole slab. */
+START_TEST(squares_join_the_largest_gradient)
+{
+    static const struct { bool accumulate; mcl__plan_options how; } rows[] = {
+        {false, {0}}, {true, {0}}, {false, {.no_fuse = true}}, {false, {.variant = "reference"}}};
+    TEST_DEVICE(device);
+    mcl__capabilities capabilities = mcl__capabilities_of(device);
+    for (int row = 0; row < COUNT(rows); row++) {
+        mcl__optimiser optimiser = net_sgd;
+        optimiser.accumulate = rows[row].accumulate;
+        test_net net = net_create_of(device, &wide, &optimiser, BATCH, 1);
+        mcl__plan *plan = net_plan(&net, true, &rows[row].how);
+        const mcl__graph *graph = mcl__plan_graph(plan);
+        const mcl__node *guard = node_of(graph, MCL__OP_guard, NULL), *fc1 = node_of(graph, MCL__OP_dense_bwd_weight, "fc1");
+        mcl__problem problem = mcl__graph_problem(graph, fc1);
+        bool expected = row == 0 && mcl__lower_takes_squares(&problem, &capabilities, NULL);
+        ck_assert_int_eq(fc1->attrs.dense.squares, expected);
+        ck_assert_int_eq(node_of(graph, MCL__OP_dense_bwd_weight, "fc2")->attrs.dense.squares, 0);
+        ck_assert_int_eq(guard->inputs, expected ? 3 : 2);
+        ck_assert_int_eq(guard->attrs.guard.known, expected ? 10 * 7003 + 2 : 0); /* whole vectors */
+        if (expected) ck_assert_int_eq(guard->in[2], fc1->out[1]);
+
+        mcl_step step = net_step(&net, 1);
+        mcl_state state;
+        net_run(plan, &step, MCL__REDUCE);
+        ck_assert_int_eq(mcl__model_record(net.model, &state), MCL_OK);
+        float *gradient = net_slab(&net.model->gradient);
+        double squares = 0;
+        for (int i = 0; i < net.model->gradient.elements; i++) squares += (double)gradient[i] * (double)gradient[i];
+        ck_assert_double_le(fabs((double)state.history[step.slot].gradient_norm / sqrt(squares) - 1), 1e-5);
+        ck_assert_int_eq(state.first_bad, 0);
+        free(gradient);
+        mcl__plan_destroy(plan);
+        net_destroy(&net);
+    }
+}
+END_TEST
+
 /* Sums in another order are all that may differ: some tens of roundings. */
 START_TEST(numbers_stay)
 {
@@ -413,6 +472,7 @@ int main(void)
     tcase_add_loop_test(tcase, evaluation_folds_batch_norm, 0, 1);
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
     tcase_add_loop_test(tcase, recomputed_sums, 0, DEVICES);
+    tcase_add_loop_test(tcase, squares_join_the_largest_gradient, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -318,7 +318,9 @@ START_TEST(records_and_gates)
     ck_assert_int_eq(state.history[3].step, 3);
 
     float *g = numbers(N + OFFSET, 1), *acc = numbers(N + OFFSET, 2), *p = numbers(N + OFFSET, 3), *m = numbers(N + OFFSET, 4);
-    mcl_slab_args slab = {N, OFFSET, 0};
+    mcl_slab_args slab = {N, OFFSET};
+    mcl_squares_args whole = {.n = N + OFFSET}, apart = {.n = N + OFFSET, .known = OFFSET};
+    float known = 0, sum;
     float untouched = acc[OFFSET - 1];
     for (step.micro_batch = 0; step.micro_batch < 2; step.micro_batch++)
         mcl__native_accumulate((mcl__native_arg[]){{g}, {&step}, {acc}, {&slab}});
@@ -328,13 +330,19 @@ START_TEST(records_and_gates)
         squares += (double)acc[i] * (double)acc[i];
     }
     ck_assert_float_eq(acc[OFFSET - 1], untouched);
-    mcl__native_guard((mcl__native_arg[]){{acc}, {&step}, {&state}, {&slab}});
-    near((double)state.history[3].gradient_norm, sqrt(squares), 0, 1, "norm", 0);
+    for (int i = 0; i < OFFSET; i++) known += acc[i] * acc[i];
+    mcl__native_square_sum((mcl__native_arg[]){{acc}, {&sum}, {&whole}});
+    near((double)sum, squares + (double)known, 0, 1, "squares", 0);
+    mcl__native_guard((mcl__native_arg[]){{acc}, {&step}, {acc}, {&state}, {&whole}});
+    near((double)state.history[3].gradient_norm, sqrt(squares + (double)known), 0, 1, "norm", 0);
+    known = 7;
+    mcl__native_guard((mcl__native_arg[]){{acc}, {&step}, {&known}, {&state}, {&apart}});
+    near((double)state.history[3].gradient_norm, sqrt(squares + 7), 0, 1, "norm", 0);
     ck_assert_int_eq(state.first_bad, 0);
 
     acc[N] = INFINITY;
     for (step.step = step.slot = 4; step.step < 6; step.step++)
-        mcl__native_guard((mcl__native_arg[]){{acc}, {&step}, {&state}, {&slab}});
+        mcl__native_guard((mcl__native_arg[]){{acc}, {&step}, {acc}, {&state}, {&whole}});
     ck_assert_int_eq(state.first_bad, 4);
     float *before = malloc((N + OFFSET) * sizeof *before);
     memcpy(before, p, (N + OFFSET) * sizeof *before);

@@ -125,6 +125,12 @@ static void fill_gradients(filling *f, void *out)
         ((float *)out)[f->n - 1] = f->seed % 8 == 3 ? NAN : -INFINITY;
 }
 
+static void fill_known_squares(filling *f, void *out)
+{
+    fill_not_negative(f, out);
+    if (f->seed % 6 == 5) *(float *)out = f->seed % 12 == 5 ? NAN : INFINITY;
+}
+
 static int samples_of(const mcl__problem *problem)
 {
     if (problem->op == MCL__OP_load) return problem->attrs.load.N;
@@ -186,6 +192,7 @@ static const struct {
     {MCL__OP_outcome, 0, fill_not_negative},
     {MCL__OP_outcome, 1, fill_hits},
     {MCL__OP_guard, 0, fill_gradients},
+    {MCL__OP_guard, 2, fill_known_squares},
     {MCL__OP_adam, -3, fill_not_negative},
 };
 

@@ -32,26 +32,40 @@ void mcl__native_accumulate(const mcl__native_arg *arg)
         for (int i = 0; i < a->n; i++) acc[i] += g[i];
 }
 
-#define GUARD_PARTS 64
+#define SQUARES_PARTS 64
+
+static double squares_of(const float *g, const mcl_squares_args *a)
+{
+    double part[SQUARES_PARTS] = {0}, squares = 0;
+    int count = a->n - a->known;
+#pragma omp parallel for schedule(static) if (mcl__native_worth(count))
+    for (int p = 0; p < SQUARES_PARTS; p++) {
+        int end = (int)((int64_t)count * (p + 1) / SQUARES_PARTS);
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int i = (int)((int64_t)count * p / SQUARES_PARTS); i < end; i++) {
+            double value = (double)g[i < a->first ? i : i + a->known];
+            sum += value * value;
+        }
+        part[p] = sum;
+    }
+    for (int p = 0; p < SQUARES_PARTS; p++) squares += part[p];
+    return squares;
+}
+
+void mcl__native_square_sum(const mcl__native_arg *arg)
+{
+    *(float *)arg[1].pointer = (float)squares_of(arg[0].pointer, arg[2].pointer);
+}
 
 void mcl__native_guard(const mcl__native_arg *arg)
 {
     const mcl_step *step = arg[1].pointer;
-    mcl_state *state = arg[2].pointer;
-    const mcl_slab_args *a = arg[3].pointer;
-    const float *g = (const float *)arg[0].pointer + a->offset;
-    double part[GUARD_PARTS] = {0}, squares = 0;
-#pragma omp parallel for schedule(static) if (mcl__native_worth(a->n))
-    for (int p = 0; p < GUARD_PARTS; p++) {
-        int end = (int)((int64_t)a->n * (p + 1) / GUARD_PARTS);
-        double sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int i = (int)((int64_t)a->n * p / GUARD_PARTS); i < end; i++) sum += (double)g[i] * (double)g[i];
-        part[p] = sum;
-    }
-    for (int p = 0; p < GUARD_PARTS; p++) squares += part[p];
+    const float *known = arg[2].pointer;
+    mcl_state *state = arg[3].pointer;
+    const mcl_squares_args *a = arg[4].pointer;
     mcl_outcome *slot = &state->history[step->slot];
-    slot->gradient_norm = (float)sqrt(squares);
+    slot->gradient_norm = (float)sqrt(squares_of(arg[0].pointer, a) + (a->known > 0 ? (double)*known : 0.0));
     if (state->first_bad == 0 && !(isfinite(slot->gradient_norm) && isfinite(slot->loss_sum)))
         state->first_bad = step->step;
 }

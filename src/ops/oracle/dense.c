@@ -24,11 +24,25 @@ static mcl__approx backward_data(const mcl__oracle *oracle, int output, int64_t 
     return dot(oracle, K, r * K, 1, c * K, 1);
 }
 
-static mcl__approx backward_weight(const mcl__oracle *oracle, int output, int64_t index)
+static mcl__approx weight_gradient(const mcl__oracle *oracle, int64_t index)
 {
-    (void)output;
     int64_t rows = oracle->problem.in[0].d[0], C = oracle->problem.in[0].d[1], K = oracle->problem.in[1].d[1];
     return dot(oracle, rows, index / K, C, index % K, K);
+}
+
+/* Output 1 is the sum of squares of output 0, and carries the errors of each. */
+static mcl__approx backward_weight(const mcl__oracle *oracle, int output, int64_t index)
+{
+    if (output == 0) return weight_gradient(oracle, index);
+    int64_t terms = (int64_t)oracle->problem.out[0].d[0] * oracle->problem.out[0].d[1];
+    double sum = 0, carried = 0;
+    for (int64_t i = 0; i < terms; i++) {
+        mcl__approx weight = weight_gradient(oracle, i), square = mcl__multiply(weight, weight);
+        sum += square.value, carried += square.error;
+    }
+    mcl__approx squares = mcl__sum(sum, sum + carried, (double)terms, 1);
+    squares.error += carried;
+    return squares;
 }
 
 static mcl__approx channel_sum(const mcl__oracle *oracle, int output, int64_t index)

@@ -81,5 +81,5 @@ extern const mcl__oracle_family mcl__oracle_conv2d, mcl__oracle_conv2d_bwd_data,
     mcl__oracle_avg_pool, mcl__oracle_avg_pool_bwd, mcl__oracle_global_avg_pool, mcl__oracle_global_avg_pool_bwd,
     mcl__oracle_slice, mcl__oracle_pad, mcl__oracle_concat, mcl__oracle_softmax, mcl__oracle_softmax_cross_entropy,
     mcl__oracle_softmax_cross_entropy_bwd, mcl__oracle_load, mcl__oracle_outcome, mcl__oracle_accumulate,
-    mcl__oracle_guard, mcl__oracle_sgd, mcl__oracle_adam, mcl__oracle_commit;
+    mcl__oracle_square_sum, mcl__oracle_guard, mcl__oracle_sgd, mcl__oracle_adam, mcl__oracle_commit;
 #endif

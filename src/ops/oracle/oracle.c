@@ -35,6 +35,7 @@ static const mcl__oracle_family *const families[MCL__OP_COUNT] = {
     [MCL__OP_softmax_cross_entropy_bwd] = &mcl__oracle_softmax_cross_entropy_bwd,
     [MCL__OP_outcome] = &mcl__oracle_outcome,
     [MCL__OP_accumulate] = &mcl__oracle_accumulate,
+    [MCL__OP_square_sum] = &mcl__oracle_square_sum,
     [MCL__OP_guard] = &mcl__oracle_guard,
     [MCL__OP_sgd] = &mcl__oracle_sgd,
     [MCL__OP_adam] = &mcl__oracle_adam,

@@ -42,13 +42,31 @@ static mcl__approx outcome(const mcl__oracle *oracle, int output, int64_t word)
     return field == HITS ? mcl__exact(sum) : mcl__sum(sum, magnitude, rows + 1, 0);
 }
 
-static mcl_status prepare_norm(mcl__oracle *oracle, mcl_error *error)
+static int64_t terms_of(const mcl__oracle *oracle)
+{
+    mcl__shape x = oracle->problem.in[0];
+    int64_t terms = 1;
+    for (int i = 0; i < x.rank; i++) terms *= x.d[i];
+    return terms;
+}
+
+static mcl_status prepare_squares(mcl__oracle *oracle, mcl_error *error)
 {
     oracle->prepared = calloc(1, sizeof *oracle->prepared);
     if (!oracle->prepared) return mcl__fail(error, MCL_ERROR_MEMORY, "the oracle's norm");
-    for (int64_t i = 0; i < oracle->problem.in[0].d[0]; i++)
-        *oracle->prepared += mcl__oracle_in(oracle, 0, i) * mcl__oracle_in(oracle, 0, i);
+    int first = 0, known = 0;
+    if (oracle->problem.op == MCL__OP_guard) first = oracle->problem.attrs.guard.first, known = oracle->problem.attrs.guard.known;
+    for (int64_t i = 0; i < terms_of(oracle); i++)
+        if (i < first || i - first >= known) *oracle->prepared += mcl__oracle_in(oracle, 0, i) * mcl__oracle_in(oracle, 0, i);
+    if (known > 0) *oracle->prepared += mcl__oracle_in(oracle, 2, 0);
     return MCL_OK;
+}
+
+static mcl__approx square_sum(const mcl__oracle *oracle, int output, int64_t index)
+{
+    (void)output, (void)index;
+    double squares = *oracle->prepared;
+    return mcl__sum(squares, squares, (double)terms_of(oracle), 1);
 }
 
 static mcl__approx guard(const mcl__oracle *oracle, int output, int64_t word)
@@ -58,7 +76,7 @@ static mcl__approx guard(const mcl__oracle *oracle, int output, int64_t word)
     const mcl_step *step = oracle->step;
     double squares = *oracle->prepared;
     if (field_of(word, step->slot) == GRADIENT_NORM)
-        return mcl__square_root(mcl__sum(squares, squares, oracle->problem.in[0].d[0], 1));
+        return mcl__square_root(mcl__sum(squares, squares, (double)terms_of(oracle), 1));
     if (word != 0 || state->first_bad != 0) return mcl__exact(state_word(state, word));
     bool bad = !isfinite(squares) || !isfinite(state->history[step->slot].loss_sum);
     return mcl__exact(bad ? step->step : 0);
@@ -122,8 +140,9 @@ static mcl__approx adam(const mcl__oracle *oracle, int output, int64_t index)
 }
 
 const mcl__oracle_family mcl__oracle_outcome = {.inputs = 3, .value = outcome, .whole = state_word_is_whole};
+const mcl__oracle_family mcl__oracle_square_sum = {.inputs = 1, .prepare = prepare_squares, .value = square_sum};
 const mcl__oracle_family mcl__oracle_guard = {
-    .inputs = 2, .prepare = prepare_norm, .value = guard, .whole = state_word_is_whole};
+    .inputs = -1, .prepare = prepare_squares, .value = guard, .whole = state_word_is_whole};
 const mcl__oracle_family mcl__oracle_accumulate = {.inputs = 2, .value = accumulate};
 const mcl__oracle_family mcl__oracle_sgd = {.inputs = 3, .value = sgd};
 const mcl__oracle_family mcl__oracle_adam = {.inputs = 3, .value = adam};
