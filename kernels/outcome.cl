@@ -3,7 +3,8 @@
  *   outcome          one work-item adds up the rows; outcome_group: one work-group of GROUP, row r to work-item r % GROUP
  *   square_sum       one work-item adds the squares; split: squares_part leaves one partial sum for each work-item,
  *                    squares_finish adds them in one work-group of GROUP
- *   guard            the same of the gradient slab, but for what another kernel has added up already; guard_finish
+ *   guard            the same of the gradient slab, but for what another kernel has added up already, and the norm into the
+ *                    state; split: squares_part, then guard_finish
  *   accumulate, commit   work-item i owns a run of vectors (span_of)
  * Every sum has a fixed order. Memory bounds them: at most 0.5 FLOP for a byte (README.md). */
 #include "args.h"

@@ -133,8 +133,8 @@ void clear_beyond(__local float *staged, int pitch, int pixels, int count)
 void write_transposed(__global float *p, int pitch, __local const float *sums, int rows, int columns, int sum_rows,
                       __local float *squares)
 {
-    VECTOR sum = (VECTOR)(0.0f);
     for (int i = 0; i < rows; i += VW) {
+        VECTOR sum = (VECTOR)(0.0f);
         for (int j = 0; j < columns; j += VW) {
             VECTOR v[VW];
 #pragma unroll
@@ -145,8 +145,8 @@ void write_transposed(__global float *p, int pitch, __local const float *sums, i
                 sum = add_squares(sum, v[k], columns - j);
             }
         }
+        if (SQUARES) LOCAL_AT(squares, 0) += sum;
     }
-    if (SQUARES) LOCAL_AT(squares, 0) += sum;
 }
 
 __attribute__((reqd_work_group_size(1, 1, 1)))

@@ -19,7 +19,7 @@ static bool room(void *items, int *capacity, int needed, size_t item_bytes)
     return true;
 }
 
-static int add_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype)
+int mcl__graph_unmade(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype)
 {
     if (graph->error.status != MCL_OK) return -1;
     if (!room(&graph->tensor, &graph->tensor_capacity, graph->tensors + 1, sizeof *graph->tensor))
@@ -67,7 +67,7 @@ int mcl__graph_tensor(mcl__graph *graph, const char *name, mcl__shape shape, mcl
         return fail(graph, MCL_ERROR_SHAPE, name, "a tensor has 1 to 4 sizes and less than 2^31 elements");
     if (!bound.buffer || bound.bytes < (uint64_t)mcl__shape_elements(shape) * mcl__dtype_bytes(dtype))
         return fail(graph, MCL_ERROR_INVALID, name, "the memory given for the tensor is too small");
-    int id = add_tensor(graph, name, shape, dtype);
+    int id = mcl__graph_unmade(graph, name, shape, dtype);
     if (id >= 0) graph->tensor[id].bound = bound;
     return id;
 }
@@ -77,15 +77,10 @@ void mcl__graph_second_place(mcl__graph *graph, int tensor, mcl__view second)
     if (graph->error.status == MCL_OK) graph->tensor[tensor].second = second;
 }
 
-int mcl__graph_blank(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype)
-{
-    return add_tensor(graph, name, shape, dtype);
-}
-
 int mcl__graph_twin(mcl__graph *graph, int tensor)
 {
     const mcl__tensor *model = &graph->tensor[tensor];
-    return add_tensor(graph, model->name, model->shape, model->dtype);
+    return mcl__graph_unmade(graph, model->name, model->shape, model->dtype);
 }
 
 static int find_bound(const mcl__graph *graph, mcl__view view)
@@ -167,7 +162,7 @@ static int add_node(mcl__graph *graph, mcl__node node, const int *outputs, int o
     if (!node.name || !room(&graph->node, &graph->node_capacity, graph->nodes + 1, sizeof *graph->node))
         return fail(graph, MCL_ERROR_MEMORY, "graph", "no memory for a node");
     for (int i = 0; i < node.outputs; i++) {
-        node.out[i] = outputs ? outputs[i] : add_tensor(graph, node.name, problem.out[i], problem.out_dtype[i]);
+        node.out[i] = outputs ? outputs[i] : mcl__graph_unmade(graph, node.name, problem.out[i], problem.out_dtype[i]);
         if (node.out[i] < 0) return -1;
         graph->tensor[node.out[i]].producer = graph->nodes;
     }

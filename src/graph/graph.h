@@ -73,8 +73,9 @@ mcl_status mcl__graph_differentiate(mcl__graph *graph, int loss);
  * (one node a group) and the commit of running statistics. */
 mcl_status mcl__graph_update(mcl__graph *graph);
 
-/* A tensor that nothing makes yet, and one of the same name, shape and type as another; -1 on error. */
-int mcl__graph_blank(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype);
+/* A tensor that nothing makes yet; -1 on error. */
+int mcl__graph_unmade(mcl__graph *graph, const char *name, mcl__shape shape, mcl__dtype dtype);
+/* Another of the same name, shape and type. */
 int mcl__graph_twin(mcl__graph *graph, int tensor);
 
 /* Fusion: chains of map nodes become one, and move into the epilogue of their producer, where the intermediate has no other

@@ -281,7 +281,8 @@ static mcl_status look_at_node(mcl__plan *plan, int n, float *floats, bool *bad)
     for (int i = 0; i < node->outputs; i++)
         if (node->out[i] == plan->graph->record) return MCL_OK;
     MCL_TRY(run_list(plan, &plan->segment[node->segment], plan->span[n].first, plan->span[n].count));
-    for (int i = 0; i < node->outputs && !*bad; i++) MCL_TRY(look(plan, node->out[i], floats, bad));
+    int results = mcl__attrs_have_squares(node->op, &node->attrs) ? 1 : node->outputs; /* of finite numbers they may be too large */
+    for (int i = 0; i < results && !*bad; i++) MCL_TRY(look(plan, node->out[i], floats, bad));
     return MCL_OK;
 }
 

@@ -36,7 +36,8 @@ static void one_group(mcl__lowering *lowering)
 
 static bool group_applies(const mcl__problem *problem, const mcl__capabilities *capabilities)
 {
-    return mcl__on_opencl(problem, capabilities) && capabilities->max_work_group >= MCL_GROUP;
+    (void)problem;
+    return mcl__squares_finish_applies(capabilities);
 }
 
 /* --- outcome --- */
@@ -89,12 +90,12 @@ static mcl_status infer_guard(mcl__problem *problem, mcl_error *error)
     static const mcl__rule rules[] = {{"gradient", MCL__FORM_VECTOR}, {"step", MCL__FORM_STEP}, {"squares", MCL__FORM_VECTOR}};
     int first = problem->attrs.guard.first, known = problem->attrs.guard.known;
     MCL_TRY(infer_state(problem, rules, known > 0 ? 3 : 2, error));
-    if (known == 0) return MCL_OK;
+    if (known == 0 && first == 0) return MCL_OK;
     int n = problem->in[0].d[0];
     bool whole = first % MCL_SQUARES_STEP == 0 && (known % MCL_SQUARES_STEP == 0 || known == n - first);
-    if (first < 0 || known < 0 || first > n || known > n - first || !whole || problem->in[2].d[0] != 1)
-        return mcl__fail(error, MCL_ERROR_SHAPE, "guard: %d numbers for the squares of %d from %d on of a slab of %d",
-                         problem->in[2].d[0], known, first, n);
+    if (first < 0 || known < 1 || first > n || known > n - first || !whole || problem->in[2].d[0] != 1)
+        return mcl__fail(error, MCL_ERROR_SHAPE, "guard: one sum of squares is of whole vectors of a slab of %d, not %d from %d on",
+                         n, known, first);
     return MCL_OK;
 }
 
@@ -116,15 +117,30 @@ static double flops_squares(const mcl__problem *problem)
 #define GPU_PARTS 8192
 
 /* Where nothing is known, the kernel gets any tensor for it. */
-static void lower_squares_operands(mcl__lowering *lowering, const mcl__problem *problem, mcl__operand first, mcl_squares_args args)
+static void lower_squares_operands(mcl__lowering *lowering, const mcl__problem *problem, mcl__operand source, mcl_squares_args args)
 {
-    mcl__lower_arg(lowering, first);
+    mcl__lower_arg(lowering, source);
     if (problem->op == MCL__OP_guard) {
         mcl__lower_arg(lowering, mcl__in(1));
         mcl__lower_arg(lowering, mcl__in(args.known > 0 ? 2 : 0));
     }
     mcl__lower_arg(lowering, mcl__out(0));
     mcl__lower_arg_blob(lowering, &args, sizeof args);
+}
+
+bool mcl__squares_finish_applies(const mcl__capabilities *capabilities)
+{
+    return capabilities->type != MCL_DEVICE_NATIVE && capabilities->max_work_group >= MCL_GROUP;
+}
+
+void mcl__lower_squares_finish(mcl__lowering *lowering, mcl__operand partial, int parts, mcl__operand squares)
+{
+    mcl_squares_args args = {.parts = parts};
+    name_kernel(lowering, "squares_finish");
+    mcl__lower_arg(lowering, partial);
+    mcl__lower_arg(lowering, squares);
+    mcl__lower_arg_blob(lowering, &args, sizeof args);
+    one_group(lowering);
 }
 
 static void lower_squares_split(mcl__lowering *lowering, const mcl__problem *problem)
@@ -142,7 +158,11 @@ static void lower_squares_split(mcl__lowering *lowering, const mcl__problem *pro
     if (cpu) mcl__spread_grid(lowering, args.parts, 1);
     else mcl__lower_linear(lowering, (size_t)args.parts);
 
-    name_kernel(lowering, problem->op == MCL__OP_guard ? "guard_finish" : "squares_finish");
+    if (problem->op == MCL__OP_square_sum) {
+        mcl__lower_squares_finish(lowering, partial, args.parts, mcl__out(0));
+        return;
+    }
+    name_kernel(lowering, "guard_finish");
     lower_squares_operands(lowering, problem, partial, args);
     one_group(lowering);
 }
@@ -152,21 +172,6 @@ static void lower_squares_reference(mcl__lowering *lowering, const mcl__problem 
     mcl__lower_kernel(lowering, "outcome", mcl__op_get(problem->op)->name, NULL, NULL);
     lower_squares_operands(lowering, problem, mcl__in(0), squares_args(problem));
     mcl__lower_linear(lowering, 1);
-}
-
-bool mcl__squares_finish_applies(const mcl__capabilities *capabilities)
-{
-    return group_applies(NULL, capabilities);
-}
-
-void mcl__lower_squares_finish(mcl__lowering *lowering, mcl__operand partial, int parts, mcl__operand squares)
-{
-    mcl_squares_args args = {.parts = parts};
-    name_kernel(lowering, "squares_finish");
-    mcl__lower_arg(lowering, partial);
-    mcl__lower_arg(lowering, squares);
-    mcl__lower_arg_blob(lowering, &args, sizeof args);
-    one_group(lowering);
 }
 
 static const mcl__variant squares_variants[] = {

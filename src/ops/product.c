@@ -56,8 +56,8 @@ static mcl__product_tile choose_tile(int columns, const mcl__capabilities *capab
 }
 
 /* A dense layer's rows are a batch: 32, 64, 128 and 256 in tiles of 12 are up to 13 % more rows, in tiles of 11 they are 3 % (mlp's
- * step with 32 pictures takes 0.96 of the time, with 64 0.95, with 128 and 256 the same; Xeon with AVX-512). Not of statistics,
- * whose bits depend on the tile. */
+ * step with 32 pictures takes 0.96 of the time, with 64 0.95, with 128 and 256 the same; Xeon with AVX-512). A batch of 24 or 48
+ * has the worse of it, by as much. Not of statistics, whose bits depend on the tile. */
 static mcl__product_tile fit_batch(mcl__product_tile t, const mcl__problem *problem, bool stats)
 {
     bool batch = problem->op == MCL__OP_dense || problem->op == MCL__OP_dense_bwd_data;

@@ -8,9 +8,9 @@
 bool mcl__product_applicable(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__product_takes_prologue(const mcl__problem *problem, const mcl__capabilities *capabilities);
 bool mcl__product_takes_stats(const mcl__problem *problem, const mcl__capabilities *capabilities);
-bool mcl__product_takes_squares(const mcl__problem *problem, const mcl__capabilities *capabilities);
 void mcl__lower_product(mcl__lowering *lowering, const mcl__problem *problem);
 /* product_weight.c: its weight gradient. */
+bool mcl__product_takes_squares(const mcl__problem *problem, const mcl__capabilities *capabilities); /* where they are asked for */
 bool mcl__product_weight_fits(const mcl__problem *problem, const mcl_conv2d_args *conv, const mcl__capabilities *capabilities);
 void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *problem, const mcl_conv2d_args *conv);
 

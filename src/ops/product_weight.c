@@ -12,7 +12,7 @@ enum {
     LEAST_CHUNK = 64,    /* pixels of an item */
     ITEMS = 16,          /* wanted, for a device of this class but not its size: bits depend on it */
     SCRATCH = 640 << 10, /* bytes: what a core's cache holds beside what is read */
-    PLACES = 5 * MOST_DEPTH * 4
+    KEPT = 5 * MOST_DEPTH * 4 + 16 * 4 /* bytes of local memory beside scratch: places, and a vector of squares */
 };
 
 /* What the choice of blocks weighs, in multiply-adds of a vector: reading a vector, staging it as well, and a vector of a copy
@@ -94,7 +94,7 @@ static mcl__product_tile choose_blocks(mcl_product_block_args *best, extent e, m
 static mcl__product_tile blocks_for(mcl_product_block_args *best, const mcl__problem *problem, const mcl_conv2d_args *a,
                                     const mcl__capabilities *capabilities)
 {
-    int64_t local = (int64_t)capabilities->local_memory - PLACES;
+    int64_t local = (int64_t)capabilities->local_memory - KEPT;
     bool moved = a->KH > 1 || a->KW > 1 || a->stride_h > 1 || a->stride_w > 1 || a->pad_h > 0 || a->pad_w > 0;
     extent e = {
         .rows = a->KH * a->KW * (a->C / a->groups),
@@ -124,7 +124,7 @@ bool mcl__product_takes_squares(const mcl__problem *problem, const mcl__capabili
 {
     mcl_product_block_args b;
     mcl_conv2d_args a = mcl__conv2d_args(problem);
-    if (problem->op != MCL__OP_dense_bwd_weight || !mcl__squares_finish_applies(capabilities)) return false;
+    if (!mcl__attrs_have_squares(problem->op, &problem->attrs) || !mcl__squares_finish_applies(capabilities)) return false;
     return blocks_for(&b, problem, &a, capabilities).P > 0 && chunks_of(&b, &a) == 1;
 }
 
@@ -136,8 +136,7 @@ void mcl__product_weight_lower(mcl__lowering *lowering, const mcl__problem *prob
     mcl__product_tile t = blocks_for(&b, problem, a, mcl__lowering_capabilities(lowering));
     int chunks = chunks_of(&b, a), elements = mcl__shape_elements(problem->out[0]);
     int blocks = b.row_blocks * b.column_blocks;
-    bool squares = mcl__attrs_have_squares(problem->op, &problem->attrs) &&
-                   mcl__product_takes_squares(problem, mcl__lowering_capabilities(lowering));
+    bool squares = mcl__product_takes_squares(problem, mcl__lowering_capabilities(lowering));
     mcl__operand target = mcl__out(0), partial = mcl__out(0);
     if (chunks > 1) target = mcl__lower_workspace(lowering, (uint64_t)chunks * (uint64_t)elements * sizeof(float));
     if (squares) partial = mcl__lower_workspace(lowering, (uint64_t)blocks * sizeof(float));

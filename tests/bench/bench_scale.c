@@ -25,8 +25,8 @@ int main(int argc, char **argv)
     mcl_network *network;
     mcl_device *device;
     mcl__rig rig[MOST_SIZES] = {0};
-    int sizes = argc - 5 < MOST_SIZES ? argc - 5 : MOST_SIZES;
-    if (sizes < 1) bench_stop("bench_scale NETWORK DEVICE ROUNDS TURN BATCH:PICTURES...", NULL);
+    int sizes = argc - 5;
+    if (sizes < 1 || sizes > MOST_SIZES) bench_stop("bench_scale NETWORK DEVICE ROUNDS TURN BATCH:PICTURES..., at most 8", NULL);
     int rounds = atoi(argv[3]), turn = atoi(argv[4]);
     if (mcl_network_by_name(argv[1], 0, 0, 0, 0, &network, &error) != MCL_OK) bench_stop("network", &error);
     if (mcl_device_open(argv[2], NULL, &device, &error) != MCL_OK) bench_stop("device", &error);

@@ -427,6 +427,32 @@ START_TEST(squares_join_the_largest_gradient)
 }
 END_TEST
 
+/* Of finite gradients whose squares are too large for a float: the guard notices, and no node is to blame. */
+START_TEST(squares_too_large)
+{
+    TEST_DEVICE(device);
+    float x[BATCH * 10], *zeros = calloc(10 * 7003, sizeof *zeros);
+    test_net net = net_create_of(device, &wide, &net_sgd, BATCH, 1);
+    const mcl__slot *weight = &net.model->parameter[mcl__model_find(net.model->parameter, net.model->parameters, "fc1.weight")];
+    for (int i = 0; i < BATCH * 10; i++) x[i] = 1e25f;
+    ck_assert_int_eq(mcl__model_write(net.model, &net.model->value, weight, zeros), MCL_OK);
+    ck_assert_int_eq(mcl_buffer_write(net.x, 0, sizeof x, x), MCL_OK);
+    mcl__plan *plan = net_plan(&net, true, NULL);
+    mcl_step step = net_step(&net, 1);
+    mcl_state state;
+    const char *name, *op;
+    bool backward;
+    net_run(plan, &step, MCL__REDUCE);
+    ck_assert_int_eq(mcl__model_record(net.model, &state), MCL_OK);
+    if (device->info.type != MCL_DEVICE_NATIVE) ck_assert_int_eq(state.first_bad, 1); /* which adds in double */
+    ck_assert_int_eq(mcl__plan_find_bad(plan, &name, &op, &backward), MCL_OK);
+    ck_assert_ptr_null(name);
+    mcl__plan_destroy(plan);
+    net_destroy(&net);
+    free(zeros);
+}
+END_TEST
+
 /* Sums in another order are all that may differ: some tens of roundings. */
 START_TEST(numbers_stay)
 {
@@ -473,6 +499,7 @@ int main(void)
     tcase_add_loop_test(tcase, recomputed_activations, 0, DEVICES);
     tcase_add_loop_test(tcase, recomputed_sums, 0, DEVICES);
     tcase_add_loop_test(tcase, squares_join_the_largest_gradient, 0, DEVICES);
+    tcase_add_loop_test(tcase, squares_too_large, 0, DEVICES);
     tcase_add_loop_test(tcase, numbers_stay, 0, DEVICES);
     suite_add_tcase(suite, tcase);
     return run_suite(suite);

@@ -644,6 +644,42 @@ START_TEST(shapes)
 }
 END_TEST
 
+/* What the kernel has in local memory beside what lowering asks for: five places of each of 64 pixels, and a vector of squares. */
+enum { KEPT = 5 * 64 * 4 + 16 * 4 };
+
+/* Weight gradients with the squares of their results: as much local memory as there is, and one launch behind where one item has
+ * all pixels. */
+START_TEST(weight_gradients_with_squares)
+{
+    static const struct { int R, C, K; bool whole; } sizes[] = {
+        {32, 256, 128, true}, {32, 3136, 512, true}, {128, 784, 512, true}, {17, 65, 9, true}, {4096, 64, 32, false}};
+    static const uint64_t memories[] = {32 << 10, 64 << 10, 256 << 10, 512 << 10};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        for (size_t m = 0; m < sizeof memories / sizeof *memories; m++)
+            for (uint32_t lanes = 8; lanes <= 16; lanes += 8) {
+                mcl__problem p = {.op = MCL__OP_dense_bwd_weight, .attrs.dense.squares = 1, .inputs = 2,
+                                  .in = {{2, {sizes[i].R, sizes[i].C}}, {2, {sizes[i].R, sizes[i].K}}}};
+                mcl__capabilities on = cpu;
+                mcl__lowered lowered;
+                on.local_memory = memories[m], on.vector_floats = lanes;
+                ck_assert_int_eq(mcl__op_dense_bwd_weight.infer(&p, NULL), MCL_OK);
+                ck_assert_int_eq(p.outputs, 2);
+                ck_assert_int_eq(mcl__lower(&p, &on, "product", &lowered, NULL), MCL_OK);
+                ck_assert_str_eq(lowered.variant->name, "product");
+                const mcl__command *product = &lowered.command[0], *last = &lowered.command[lowered.commands - 1];
+                for (int a = 0; a < product->args; a++)
+                    if (product->arg[a].kind == MCL__COMMAND_LOCAL)
+                        ck_assert_uint_le((uint64_t)product->arg[a].i32 + KEPT, on.local_memory);
+                ck_assert_int_eq(mcl__lower_takes_squares(&p, &on, "product"), sizes[i].whole);
+                ck_assert_int_eq(lowered.commands, sizes[i].whole ? 2 : 4); /* its copies' sum, and the passes of square_sum */
+                ck_assert_str_eq(last->key.name, "squares_finish");
+                ck_assert_int_eq(last->arg[1].operand.kind, MCL__OPERAND_OUT);
+                ck_assert_int_eq(last->arg[1].operand.index, 1);
+                mcl__lowered_free(&lowered);
+            }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("lower");
@@ -666,6 +702,7 @@ int main(void)
     tcase_add_test(tcase, winograd_vectors_fit);
     tcase_add_test(tcase, staging_of_a_cpu);
     tcase_add_test(tcase, winograd_blocks);
+    tcase_add_test(tcase, weight_gradients_with_squares);
     tcase_add_test(tcase, every_operator);
     tcase_add_test(tcase, shapes);
     suite_add_tcase(suite, tcase);

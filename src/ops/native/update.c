@@ -34,23 +34,25 @@ void mcl__native_accumulate(const mcl__native_arg *arg)
 
 #define SQUARES_PARTS 64
 
-static double squares_of(const float *g, const mcl_squares_args *a)
+static double squares_of_range(const float *g, int n)
 {
     double part[SQUARES_PARTS] = {0}, squares = 0;
-    int count = a->n - a->known;
-#pragma omp parallel for schedule(static) if (mcl__native_worth(count))
+#pragma omp parallel for schedule(static) if (mcl__native_worth(n))
     for (int p = 0; p < SQUARES_PARTS; p++) {
-        int end = (int)((int64_t)count * (p + 1) / SQUARES_PARTS);
+        int end = (int)((int64_t)n * (p + 1) / SQUARES_PARTS);
         double sum = 0;
 #pragma omp simd reduction(+ : sum)
-        for (int i = (int)((int64_t)count * p / SQUARES_PARTS); i < end; i++) {
-            double value = (double)g[i < a->first ? i : i + a->known];
-            sum += value * value;
-        }
+        for (int i = (int)((int64_t)n * p / SQUARES_PARTS); i < end; i++) sum += (double)g[i] * (double)g[i];
         part[p] = sum;
     }
     for (int p = 0; p < SQUARES_PARTS; p++) squares += part[p];
     return squares;
+}
+
+static double squares_of(const float *g, const mcl_squares_args *a)
+{
+    int behind = a->first + a->known;
+    return squares_of_range(g, a->first) + squares_of_range(g + behind, a->n - behind);
 }
 
 void mcl__native_square_sum(const mcl__native_arg *arg)
